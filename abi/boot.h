@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* What the host tells the kernel at start: the PVH command line, words separated by spaces. A value
+ * may hold any byte written as %XX (space, '%' and bytes below 0x21 must be). The kernel refuses an
+ * unknown word that starts with "skerry." and ignores all others.
+ *
+ *     skerry.ip=dhcp | A.B.C.D/LEN[,GATEWAY]   address of the first network device (default: dhcp
+ *                                               when there is a device)
+ *     skerry.dns=A.B.C.D[,A.B.C.D]             name servers for /etc/resolv.conf
+ *     skerry.host=NAME                         host name (default "skerry")
+ *     skerry.epoch=SECONDS.NANOS               wall clock at start (there is no RTC on microvm)
+ *     skerry.tsc_khz=N                         TSC frequency when the host knows it
+ *     skerry.env=NAME=VALUE                    added to the manifest's environment, may repeat
+ *     skerry.arg=VALUE                         added to the manifest's arguments, may repeat
+ *     skerry.trace                             print system calls on the console
+ *     virtio_mmio.device=SIZE@ADDR:IRQ         as Linux; QEMU's microvm does not add it by itself
+ *                                               with acpi=off unless auto-kernel-cmdline=on
+ *
+ * What the kernel tells the host: one byte at a time on I/O port BOOT_STATUS_PORT (QEMU:
+ * -chardev ... -device isa-debugcon,iobase=0xe9,chardev=ID), lines of text:
+ *
+ *     up MICROSECONDS     the program was entered, so long after the kernel's first instruction
+ *     exit N              the program ended with status N (0..255)
+ *     signal N            the program was killed by signal N
+ *     panic TEXT          the kernel gave up
+ *
+ * and then a write of the byte 0 to BOOT_POWEROFF_PORT (QEMU: -device isa-debug-exit,iobase=0x501,
+ * iosize=1), which ends QEMU with status 1. A QEMU that ended without a line "exit", "signal" or
+ * "panic" was killed from outside or failed to start. */
+enum {
+    BOOT_STATUS_PORT = 0xe9,
+    BOOT_POWEROFF_PORT = 0x501,
+    BOOT_CMDLINE_MAX = 4096, // bytes, with the final NUL
+};
