@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* Spinlocks (ticket) and sleeping mutexes.
+ *
+ * Contexts. Kernel code is never pre-empted: a task leaves the CPU only where it sleeps or on the
+ * way back to user mode. Interrupt handlers do the least (acknowledge, raise a struct work, set
+ * need_resched); everything else an interrupt causes runs as deferred work (sched/work.h), which
+ * runs on the way back to user mode and in the idle loop, never in the middle of kernel code. So:
+ *   - data touched by tasks and work only: spin_lock (no interrupt masking);
+ *   - data touched by interrupt handlers too (run queues, work lists, the device's own few words):
+ *     spin_lock_irqsave.
+ * A spinlock holder must not sleep and must not touch user memory. Lock order is drawn at the head
+ * of each module that takes more than one. */
+#include "base/base.h"
+#include "base/list.h"
+
+struct task;
+
+struct spinlock {
+    uint16_t next, owner; // tickets
+};
+
+NONNULL void spin_lock(struct spinlock *l);
+NONNULL void spin_unlock(struct spinlock *l);
+NONNULL MUST_CHECK uint64_t spin_lock_irqsave(struct spinlock *l); // returns the flags to restore
+NONNULL void spin_unlock_irqrestore(struct spinlock *l, uint64_t flags);
+
+/* Held across sleeps; taken by tasks only. Not recursive. */
+struct mutex {
+    struct spinlock lock;
+    struct task *owner;   // protected by lock
+    struct list sleepers; // protected by lock
+};
+
+NONNULL void mutex_init(struct mutex *m);
+NONNULL void mutex_lock(struct mutex *m);
+NONNULL void mutex_unlock(struct mutex *m);

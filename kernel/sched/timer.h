@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* One-shot timers and clocks. Tickless: the hardware is armed for the earliest deadline only. */
+#include "base/base.h"
+#include "base/list.h"
+
+#define NS_PER_SEC 1000000000ull
+#define DEADLINE_NEVER UINT64_MAX
+
+uint64_t clock_mono_ns(void); // CLOCK_MONOTONIC: since boot
+uint64_t clock_real_ns(void); // CLOCK_REALTIME: since 1970; boot time from skerry.epoch
+
+/* Runs `run` in work context once clock_mono_ns() >= deadline. */
+struct ktimer {
+    void (*run)(struct ktimer *t);
+    uint64_t deadline_ns; // immutable while armed
+    size_t heap_index;    // private
+    uint32_t cpu;         // private
+    bool armed;           // private
+};
+
+NONNULL void ktimer_init(struct ktimer *t, void (*run)(struct ktimer *t));
+/* Arm or re-arm. A deadline in the past fires at the next opportunity. */
+NONNULL void ktimer_arm(struct ktimer *t, uint64_t deadline_ns);
+/* After return it is not armed and will not run; true when it was armed. From task context it also
+ * waits for a run in progress on another CPU. */
+NONNULL bool ktimer_cancel(struct ktimer *t);

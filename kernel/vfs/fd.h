@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* Descriptor tables. */
+#include "base/base.h"
+#include "kernel/vfs/file.h"
+
+struct fdtable;
+
+MUST_CHECK struct fdtable *fdtable_new(void);
+void fdtable_put(struct fdtable *t); // closes everything at the last reference
+
+/* The file behind a descriptor of the current process with a reference (file_put it), or NULL:
+ * -EBADF. fd_get_io refuses O_PATH files too. */
+MUST_CHECK struct file *fd_get(int fd);
+MUST_CHECK struct file *fd_get_io(int fd);
+
+/* Put f at the lowest free descriptor >= min of the current process. Takes over the caller's
+ * reference on success: descriptor, or -EMFILE (the reference stays the caller's). */
+NONNULL MUST_CHECK int fd_install(struct file *f, int min, bool cloexec);
+/* Reserve first, publish when nothing can fail any more (accept4, socketpair, pipe2). */
+MUST_CHECK int fd_reserve(bool cloexec);
+NONNULL void fd_publish(int fd, struct file *f);
+void fd_unreserve(int fd);
+MUST_CHECK int fd_close(int fd); // 0 or -EBADF
+/* exec: close all descriptors that are close-on-exec. */
+NONNULL void fdtable_close_on_exec(struct fdtable *t);

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* Open files: what a descriptor refers to. One const table of operations a kind; every slot set
+ * (file_no_* give the Linux error for what a kind does not do). */
+#include "base/base.h"
+#include "base/errno.h"
+#include "kernel/sched/wait.h"
+#include "kernel/vfs/uio.h"
+
+struct file;
+struct inode;
+struct page;
+struct kstat; // vfs/vfs.h
+
+// Linux O_* that stay with the file.
+enum {
+    FILE_WRONLY = 01,
+    FILE_RDWR = 02,
+    FILE_APPEND = 02000,
+    FILE_NONBLOCK = 04000,
+    FILE_DIRECT = 040000,
+    FILE_PATH = 010000000,
+};
+
+struct file_ops {
+    const char
+        *name; // "socket", "pipe", "eventfd" ... : /proc/self/fd shows name:[n] without a path
+    /* Bytes done, 0 at the end, or -errno. pos is NULL for streams and for files without position;
+     * otherwise read, used and advanced. `nonblock` is O_NONBLOCK or the call's own wish. */
+    int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos, bool nonblock);
+    int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos, bool nonblock);
+    /* What is true now (EV_*), and where changes are told. */
+    uint32_t (*poll)(struct file *f, struct waitq **ret_queue);
+    int64_t (*ioctl)(struct file *f, uint32_t cmd, uint64_t arg);
+    int64_t (*seek)(struct file *f, int64_t offset, int whence);
+    int (*stat)(struct file *f, struct kstat *ret);
+    /* The page at this index for mapping or sendfile, with a reference. -EFAULT behind the end (the
+     * program gets SIGBUS), -ENODEV when this kind cannot be mapped. May sleep. With `write` the
+     * page may be written through a shared mapping. */
+    int (*get_page)(struct file *f, uint64_t index, bool write, struct page **ret);
+    void (*release)(struct file *f); // the last reference is gone; frees f's private parts
+};
+
+struct file {
+    const struct file_ops *ops; // immutable
+    uint32_t refs;              // atomic
+    uint32_t flags;             // FILE_*; atomic (fcntl F_SETFL)
+    uint64_t pos;               // protected by pos_lock when shared (f_pos)
+    struct mutex pos_lock;
+    struct inode *inode;     // immutable; NULL for sockets, pipes, eventfd ...
+    char *path;              // absolute, for /proc/self/fd and maps; kmalloc'ed or NULL
+    struct list epoll_links; // epoll registrations of this file; protected by vfs/epoll
+    void *priv;              // the kind's own
+};
+
+/* A new file with one reference, or NULL. */
+MUST_CHECK struct file *file_new(const struct file_ops *ops, uint32_t flags, void *priv);
+NONNULL struct file *file_get(struct file *f); // one more reference; returns f
+void file_put(struct file *f);                 // NULL is fine; may sleep
+
+/* Kernel-side I/O (loader). */
+NONNULL MUST_CHECK int64_t file_read_kernel(struct file *f, void *to, size_t n, uint64_t pos);
+NONNULL MUST_CHECK int64_t file_write_kernel(struct file *f, const void *from, size_t n);
+
+int64_t file_no_read(struct file *f, struct uio *u, uint64_t *pos, bool nonblock);  // -EINVAL
+int64_t file_no_write(struct file *f, struct uio *u, uint64_t *pos, bool nonblock); // -EINVAL
+uint32_t file_always_ready(struct file *f, struct waitq **ret_queue); // IN|OUT, *ret_queue NULL
+int64_t file_no_ioctl(struct file *f, uint32_t cmd, uint64_t arg);    // -ENOTTY
+int64_t file_no_seek(struct file *f, int64_t offset, int whence);     // -ESPIPE
+int file_no_page(struct file *f, uint64_t index, bool write, struct page **ret); // -ENODEV

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* The buffers of one read or write: user memory (readv/writev segments) or kernel memory, consumed
+ * from the front. One interface, so that files, pipes and sockets are written once. */
+#include "base/base.h"
+#include "base/errno.h"
+
+enum { UIO_SEGS_MAX = 1024 }; // IOV_MAX
+
+struct uio_seg { // struct iovec's layout
+    uint64_t base;
+    uint64_t len;
+};
+
+struct uio {
+    const struct uio_seg *seg; // current one, in kernel memory
+    unsigned seg_count;        // segments left, the current one included
+    size_t seg_done;           // bytes of the current one done
+    size_t left;               // bytes in all
+    bool kernel;               // bases are kernel addresses
+};
+
+/* Copy n bytes (n <= left) to / from the buffers and advance. 0 or -EFAULT (nothing advanced for
+ * the part that failed). May sleep. */
+NONNULL MUST_CHECK int uio_put(struct uio *u, const void *from, size_t n); // kernel -> buffers
+NONNULL MUST_CHECK int uio_take(struct uio *u, void *to, size_t n);        // buffers -> kernel
+NONNULL MUST_CHECK int uio_zero(struct uio *u, size_t n);                  // zeroes -> buffers
+
+/* One user or kernel buffer as a uio; seg is the caller's storage. */
+NONNULL static inline struct uio uio_one(struct uio_seg *seg, uint64_t base, size_t len,
+                                         bool kernel)
+{
+    *seg = (struct uio_seg){.base = base, .len = len};
+    return (struct uio){.seg = seg, .seg_count = 1, .left = len, .kernel = kernel};
+}
+
+/* Read an iovec array from user memory into segs[max]: 0; -EINVAL (count or total length), -EFAULT.
+ */
+NONNULL MUST_CHECK int uio_from_user(struct uio *ret, struct uio_seg *segs, unsigned max,
+                                     uint64_t user_iov, uint64_t count);
