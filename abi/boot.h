@@ -26,8 +26,14 @@
  *
  * and then a write of the byte 0 to BOOT_POWEROFF_PORT (QEMU: -device isa-debug-exit,iobase=0x501,
  * iosize=1), which ends QEMU with status 1. A QEMU that ended without a line "exit", "signal" or
- * "panic" was killed from outside or failed to start. */
+ * "panic" was killed from outside or failed to start.
+ *
+ * What the host asks of a running kernel: a byte on the input of the serial console (COM1).
+ * BOOT_CONSOLE_TERM: send SIGTERM to the program; BOOT_CONSOLE_INT (a terminal's Ctrl-C): SIGINT.
+ * Neither reaches the program as input. */
 enum {
+    BOOT_CONSOLE_INT = 0x03,
+    BOOT_CONSOLE_TERM = 0x14,
     BOOT_STATUS_PORT = 0xe9,
     BOOT_POWEROFF_PORT = 0x501,
     BOOT_CMDLINE_MAX = 4096, // bytes, with the final NUL
