@@ -68,7 +68,8 @@ def main():
                  f"{(kernel + user) / 1e6:.1f} ({kernel / 1e6:.1f} + {user / 1e6:.1f})", "42",
                  "1,575"),
                 ("wall to first response under icount, ms", f"{wall * 1000:.0f}", "", ""),
-                ("QEMU process memory, -m 512M, MB", f"{g.resident_bytes() / 1e6:.0f}", "148", "254"),
+                ("QEMU process memory, -m 512M, MB", f"{g.resident_bytes() / 1e6:.0f}", "148",
+                 "254"),
                 ("kernel instructions per idle second", f"{lib.idle_rate(g)[0]:,.0f}", "30,000",
                  "440,000"),
             ]

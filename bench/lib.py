@@ -69,8 +69,9 @@ class Guest:
         words += machine or ["-M", "microvm,acpi=off,pit=off,pic=off,rtc=off,"
                                    "auto-kernel-cmdline=on,isa-serial=on",
                              "-global", "virtio-mmio.force-legacy=false"]
-        words += ["-kernel", str(kernel or BUILD / "kernel.elf"), "-serial",
-                  f"file:{self.path}/console", "-chardev", f"file,id=status,path={self.path}/status",
+        words += ["-kernel", str(kernel or BUILD / "kernel.elf"),
+                  "-serial", f"file:{self.path}/console",
+                  "-chardev", f"file,id=status,path={self.path}/status",
                   "-device", "isa-debugcon,iobase=0xe9,chardev=status",
                   "-device", "isa-debug-exit,iobase=0x501,iosize=1"]
         if image:
