@@ -2,18 +2,19 @@
 #include "host/yaml.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libfyaml.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "host/file.h"
+#include "host/suggest.h"
 
 enum {
     PATH_TEXT_MAX = 256, // bytes of a key path in a message
     KEY_LEN_MAX = 128,   // bytes of a key
+    KEYS_MAX = 64,       // known keys of a mapping
     SHOWN_MAX = 60,      // bytes of a value in a message
 };
 
@@ -77,11 +78,6 @@ void yaml_freep(struct yaml **y)
 {
     yaml_free(*y);
     *y = NULL;
-}
-
-static void text_freep(char **p)
-{
-    free(*p);
 }
 
 static int out_of_memory(struct err *err)
@@ -171,7 +167,7 @@ static bool wants_key(const struct reader *rd)
 
 static int take_key(struct reader *rd, struct fy_token *token, unsigned line)
 {
-    CLEANUP(text_freep) char *key = token_text(rd, token, line);
+    CLEANUP(file_freep) char *key = token_text(rd, token, line);
     if (key == NULL)
         return rd->err->code;
     if (key[0] == '\0' || strlen(key) > KEY_LEN_MAX)
@@ -248,7 +244,7 @@ static int take_alias(struct reader *rd, struct fy_token *token)
     unsigned line = line_of(token);
     if (wants_key(rd))
         return read_error(rd, line, -EINVAL, "a key must be a word");
-    CLEANUP(text_freep) char *name = token_text(rd, token, line);
+    CLEANUP(file_freep) char *name = token_text(rd, token, line);
     if (name == NULL)
         return rd->err->code;
     for (size_t i = rd->doc->nodes_len; i-- > 0;) {
@@ -361,32 +357,12 @@ int yaml_load(const char *name, const char *text, size_t len, struct yaml **ret,
     return 0;
 }
 
-static void closep(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
 int yaml_load_file(const char *path, struct yaml **ret, struct err *err)
 {
-    CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
-    CLEANUP(text_freep) char *text = malloc(YAML_BYTES_MAX + 1);
-    if (text == NULL)
-        return out_of_memory(err);
-    size_t len = 0;
-    while (len <= YAML_BYTES_MAX) {
-        ssize_t n = read(fd, text + len, YAML_BYTES_MAX + 1 - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return yaml_load(path, text, len, ret, err);
+    CLEANUP(file_freep) char *text = NULL;
+    size_t len;
+    int r = file_read(path, YAML_BYTES_MAX, &text, &len, err);
+    return r < 0 ? r : yaml_load(path, text, len, ret, err);
 }
 
 const struct yaml_node *yaml_root(const struct yaml *y)
@@ -466,42 +442,6 @@ int yaml_error(const struct yaml_node *n, struct err *err, const char *format, .
     return err_set(err, -EINVAL, "%s:%u: key '%s': %s", n->doc->name, n->line, path, text);
 }
 
-// Edit distance (Wagner and Fischer 1974), for words of at most KEY_LEN_MAX characters.
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[KEY_LEN_MAX + 1];
-    size_t a_len = strnlen(a, KEY_LEN_MAX), b_len = strnlen(b, KEY_LEN_MAX);
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j];
-            size_t change = corner + (a[i - 1] != b[j - 1]);
-            size_t step = MIN(row[j - 1], above) + 1;
-            row[j] = MIN(change, step);
-            corner = above;
-        }
-    }
-    return row[b_len];
-}
-
-static const char *nearest(const char *word, const char *const *words, size_t stride, size_t len)
-{
-    const char *best = NULL;
-    size_t best_distance = SIZE_MAX;
-    for (size_t i = 0; i < len; i++) {
-        const char *w = *(const char *const *)(const void *)((const char *)words + i * stride);
-        size_t d = distance(word, w);
-        if (d < best_distance) {
-            best = w;
-            best_distance = d;
-        }
-    }
-    return best;
-}
-
 static bool known(const char *name, const struct yaml_key *keys, size_t keys_len)
 {
     for (size_t i = 0; i < keys_len; i++)
@@ -516,7 +456,11 @@ static int unknown_key(const struct yaml_node *map, size_t i, const struct yaml_
     const char *key = map->entries[i].key;
     const struct yaml_node *value = map->entries[i].value;
     struct yaml_node place = {.doc = map->doc, .parent = map, .key = key, .line = value->line};
-    const char *near = nearest(key, &keys[0].name, sizeof(keys[0]), keys_len);
+    const char *names[KEYS_MAX + 1] = {NULL};
+    ASSERT(keys_len <= KEYS_MAX);
+    for (size_t j = 0; j < keys_len; j++)
+        names[j] = keys[j].name;
+    const char *near = suggest(key, names);
     if (near == NULL)
         return yaml_error(&place, err, "unknown key");
     return yaml_error(&place, err, "unknown key; did you mean '%s'?", near);
@@ -594,8 +538,7 @@ int yaml_as_uint(const struct yaml_node *n, uint64_t min, uint64_t max, uint64_t
     return r;
 }
 
-int yaml_as_double(const struct yaml_node *n, double min, double max, double *ret,
-                   struct err *err)
+int yaml_as_double(const struct yaml_node *n, double min, double max, double *ret, struct err *err)
 {
     const char *text;
     int r = yaml_as_str(n, &text, err);
@@ -711,8 +654,11 @@ int yaml_choice(const struct yaml_node *map, const char *key, const char *const 
             *ret = (unsigned)i;
             return 0;
         }
-    return yaml_error(n, err, "'%.*s' is not known here; did you mean '%s'?", SHOWN_MAX, text,
-                      nearest(text, words, sizeof(words[0]), words_len));
+    char known_words[ERR_TEXT_MAX / 4] = "";
+    for (size_t i = 0, len = 0; i < words_len && len < sizeof(known_words); i++)
+        len += (size_t)snprintf(known_words + len, sizeof(known_words) - len, "%s%s",
+                                i > 0 ? ", " : "", words[i]);
+    return yaml_error(n, err, "'%.*s' is not one of: %s", SHOWN_MAX, text, known_words);
 }
 
 int yaml_child(const struct yaml_node *map, const char *key, enum yaml_kind kind,

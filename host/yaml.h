@@ -83,9 +83,8 @@ NONNULL MUST_CHECK int yaml_choice(const struct yaml_node *map, const char *key,
                                    const char *const *words, size_t words_len, unsigned *ret,
                                    struct err *err);
 /* A sequence or a mapping under key; NULL when absent (then *ret is left alone). */
-NONNULL MUST_CHECK int yaml_child(const struct yaml_node *map, const char *key,
-                                  enum yaml_kind kind, const struct yaml_node **ret,
-                                  struct err *err);
+NONNULL MUST_CHECK int yaml_child(const struct yaml_node *map, const char *key, enum yaml_kind kind,
+                                  const struct yaml_node **ret, struct err *err);
 
 NONNULL MUST_CHECK int yaml_as_str(const struct yaml_node *n, const char **ret, struct err *err);
 NONNULL MUST_CHECK int yaml_as_uint(const struct yaml_node *n, uint64_t min, uint64_t max,

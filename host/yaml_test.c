@@ -163,9 +163,11 @@ static void test_missing_file(struct test *t)
 
 int main(void)
 {
-    static const struct test_case cases[] = {
-        TEST_CASE(test_values),          TEST_CASE(test_errors),
-        TEST_CASE(test_syntax_error_names_line), TEST_CASE(test_bounds),
-        TEST_CASE(test_alias_is_shared), TEST_CASE(test_missing_file)};
+    static const struct test_case cases[] = {TEST_CASE(test_values),
+                                             TEST_CASE(test_errors),
+                                             TEST_CASE(test_syntax_error_names_line),
+                                             TEST_CASE(test_bounds),
+                                             TEST_CASE(test_alias_is_shared),
+                                             TEST_CASE(test_missing_file)};
     return test_main(cases, ARRAY_LEN(cases));
 }
