@@ -9,6 +9,11 @@ struct fdtable;
 MUST_CHECK struct fdtable *fdtable_new(void);
 void fdtable_put(struct fdtable *t); // closes everything at the last reference
 
+/* RLIMIT_NOFILE (soft): new descriptors are below it. At most FD_LIMIT_MAX. */
+enum { FD_LIMIT_DEFAULT = 1048576, FD_LIMIT_MAX = 1048576 };
+NONNULL uint32_t fdtable_limit(struct fdtable *t);
+NONNULL void fdtable_limit_set(struct fdtable *t, uint32_t limit);
+
 /* The file behind a descriptor of the current process with a reference (file_put it), or NULL:
  * -EBADF. fd_get_io refuses O_PATH files too. */
 MUST_CHECK struct file *fd_get(int fd);

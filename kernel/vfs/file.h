@@ -9,6 +9,7 @@
 
 struct file;
 struct inode;
+struct dentry;
 struct page;
 struct kstat; // vfs/vfs.h
 
@@ -29,7 +30,10 @@ struct file_ops {
      * otherwise read, used and advanced. `nonblock` is O_NONBLOCK or the call's own wish. */
     int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos, bool nonblock);
     int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos, bool nonblock);
-    /* What is true now (EV_*), and where changes are told. */
+    /* What is true now (EV_*), and where changes are told (NULL: it never changes). Called by poll
+     * and epoll, before sleeping and again after each wake. The queue lives as long as the file.
+     * Whoever changes the object calls waitq_wake with all that became true, at each new arrival
+     * (edge-triggered epoll reports every wake, also when the state was ready before). */
     uint32_t (*poll)(struct file *f, struct waitq **ret_queue);
     int64_t (*ioctl)(struct file *f, uint32_t cmd, uint64_t arg);
     int64_t (*seek)(struct file *f, int64_t offset, int whence);
@@ -47,9 +51,11 @@ struct file {
     uint32_t flags;             // FILE_*; atomic (fcntl F_SETFL)
     uint64_t pos;               // protected by pos_lock when shared (f_pos)
     struct mutex pos_lock;
-    struct inode *inode;     // immutable; NULL for sockets, pipes, eventfd ...
-    char *path;              // absolute, for /proc/self/fd and maps; kmalloc'ed or NULL
-    struct list epoll_links; // epoll registrations of this file; protected by vfs/epoll
+    struct inode *inode;   // immutable; NULL for sockets, pipes, eventfd ...
+    struct dentry *dentry; // immutable; where it was opened, NULL as inode
+    char *path;            // private to file_path
+    struct spinlock epoll_lock;
+    struct list epoll_links; // epoll registrations of this file; protected by epoll_lock
     void *priv;              // the kind's own
 };
 
@@ -57,6 +63,12 @@ struct file {
 MUST_CHECK struct file *file_new(const struct file_ops *ops, uint32_t flags, void *priv);
 NONNULL struct file *file_get(struct file *f); // one more reference; returns f
 void file_put(struct file *f);                 // NULL is fine; may sleep
+
+/* Absolute path it was opened by ("" without one), for maps. Lives as long as the file. Task
+ * context. */
+NONNULL const char *file_path(struct file *f);
+/* What /proc/self/fd/N shows: the path (" (deleted)" behind one that is gone) or "name:[n]". */
+NONNULL size_t file_describe(struct file *f, char *to, size_t max);
 
 /* Kernel-side I/O (loader). */
 NONNULL MUST_CHECK int64_t file_read_kernel(struct file *f, void *to, size_t n, uint64_t pos);
