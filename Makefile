@@ -3,7 +3,7 @@
 PYTHON ?= /usr/bin/python3
 DEV := build/dev
 
-.PHONY: help all run-tests lint asan tsan fuzz bench soak fmt clean
+.PHONY: help all run-tests lint asan tsan fuzz soak cover bench fmt clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 all: $(DEV)/build.ninja ## build everything into build/dev
@@ -20,6 +20,8 @@ fuzz: build/fuzz/build.ninja ## build the libFuzzer targets into build/fuzz/fuzz
 	ninja -C build/fuzz
 soak: all ## long seeded simulations and fuzzing
 	$(PYTHON) tools/soak.py
+cover: build/cover/build.ninja ## line coverage of the unit tests (needs gcovr)
+	ninja -C build/cover && meson test -C build/cover --suite unit && gcovr -r . build/cover -e '.*_test.c' -e '.*_host.c'
 bench: all ## side-by-side measurements, printed as tables
 	$(PYTHON) bench/run.py
 fmt: ## format the C code
@@ -33,5 +35,7 @@ build/asan/build.ninja:
 	meson setup -Db_sanitize=address,undefined -Db_lundef=false build/asan
 build/tsan/build.ninja:
 	meson setup -Db_sanitize=thread -Db_lundef=false build/tsan
+build/cover/build.ninja:
+	meson setup -Db_coverage=true build/cover
 build/fuzz/build.ninja:
 	CC=clang meson setup -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false build/fuzz

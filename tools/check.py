@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run every test there is, show progress, end with one line: N passed, N failed, N skipped.
 
-usage: tools/check.py [PHASE ...]    phases: tidy unit asan fuzz e2e (default: all)
+usage: tools/check.py [PHASE ...]    phases: tidy unit asan tsan fuzz e2e (default: all)
 """
 import json
 import os
@@ -74,14 +74,14 @@ def phase_unit(tally):
     meson_tests(tally, "build/dev", "unit")
 
 
-def phase_asan(tally):
-    run(["make", "-s", "build/asan/build.ninja"], stdout=subprocess.DEVNULL)
-    meson_tests(tally, "build/asan", "unit")
+def tree_phase(name, suite):
+    """The tests of a build tree of its own (sanitizers, fuzzers)."""
 
+    def phase(tally):
+        run(["make", "-s", f"build/{name}/build.ninja"], stdout=subprocess.DEVNULL)
+        meson_tests(tally, f"build/{name}", suite)
 
-def phase_fuzz(tally):
-    run(["make", "-s", "build/fuzz/build.ninja"], stdout=subprocess.DEVNULL)
-    meson_tests(tally, "build/fuzz", "fuzz")
+    return phase
 
 
 def phase_e2e(tally):
@@ -101,7 +101,8 @@ def phase_e2e(tally):
         tally.passed += int(suite.get("tests")) - bad - int(suite.get("skipped"))
 
 
-PHASES = {"tidy": phase_tidy, "unit": phase_unit, "asan": phase_asan, "fuzz": phase_fuzz,
+PHASES = {"tidy": phase_tidy, "unit": phase_unit, "asan": tree_phase("asan", "unit"),
+          "tsan": tree_phase("tsan", "unit"), "fuzz": tree_phase("fuzz", "fuzz"),
           "e2e": phase_e2e}
 
 
