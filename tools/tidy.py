@@ -6,6 +6,7 @@ usage: tools/tidy.py [--tap]   prints one line a breach; exit status 1 if there 
 """
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -86,9 +87,18 @@ def check_licence(path, lines):
         yield 1, "no SPDX line"
 
 
+def check_manuals():
+    """mandoc's own judgement of the manual pages, where mandoc is installed."""
+    pages = sorted(str(p) for p in (ROOT / "docs/man").glob("*.[0-9]"))
+    if shutil.which("mandoc") and pages:
+        out = subprocess.run(["mandoc", "-Tlint", "-W", "warning", *pages], cwd=ROOT, check=False,
+                             capture_output=True, text=True).stdout
+        yield from out.splitlines()
+
+
 def main():
     table = layers()
-    breaches = []
+    breaches = list(check_manuals())
     files = tracked()
     for path in files:
         if path.suffix not in CODE and path.name not in CODE_NAMES:
