@@ -15,10 +15,14 @@ struct block_req {
     uint64_t offset; // bytes from the start of the device, a multiple of BLOCK_SECTOR
     struct block_seg segs[BLOCK_SEGS_MAX];
     unsigned seg_count;
+    bool more; // another request follows at once: the device need not be told yet
     /* Work context. status 0 or -EIO. The request and its memory are the caller's again. */
     void (*done)(struct block_req *req, int status);
     void *ctx;        // the caller's
-    struct list link; // the driver's while submitted
+    // The driver's while submitted.
+    struct list link;
+    unsigned segs_queued, chains; // segments given to the device; chains of them under way
+    int status;
 };
 
 struct block_dev {
