@@ -21,3 +21,8 @@ NONNULL int cli_fail(const struct err *e);
 NONNULL int cli_usage(const char *name, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The command's usage and options (a text block, one option a line) to stdout; returns CLI_OK. */
 NONNULL int cli_help(const char *name, const char *options);
+
+// The commands themselves.
+#define X(cmd, use, sum) int cli_##cmd(int argc, char **argv);
+#include "cli/commands.h"
+#undef X

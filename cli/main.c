@@ -5,10 +5,6 @@
 
 #include "cli/cli.h"
 
-#define X(cmd, use, sum) int cli_##cmd(int argc, char **argv);
-#include "cli/commands.h"
-#undef X
-
 static const struct cli_command commands[] = {
 #define X(cmd, use, sum) {.name = #cmd, .usage = use, .summary = sum, .run = cli_##cmd},
 #include "cli/commands.h"

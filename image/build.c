@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cursor.h"
+#include "host/file.h"
+#include "image/closure.h"
+#include "image/digest.h"
+#include "image/spec.h"
+#include "image/tree.h"
+
+enum { BUFFER_BYTES = 256 * 1024, SECTOR = 512 };
+
+// ---- what goes in
+
+static int put_defaults(struct tree *t, struct err *e)
+{
+    static const struct {
+        const char *path, *text;
+    } files[] = {
+        {"/etc/passwd", "root:x:0:0:root:/:/\nnobody:x:65534:65534:nobody:/:/\n"},
+        {"/etc/group", "root:x:0:\nnogroup:x:65534:\n"},
+        {"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
+        {"/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"},
+    };
+    static const struct {
+        const char *path;
+        uint16_t permissions;
+    } dirs[] = {{"/dev", 0755}, {"/proc", 0555}, {"/run", 0755},
+                {"/sys", 0555}, {"/tmp", 01777}, {"/var", 0755}};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(files); i++)
+        if (!tree_has(t, files[i].path))
+            r = tree_put_text(t, files[i].path, files[i].text, e);
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(dirs); i++)
+        if (!tree_has(t, dirs[i].path))
+            r = tree_put_dir(t, dirs[i].path, dirs[i].permissions, e);
+    return r;
+}
+
+static int put_map(struct tree *t, const struct image_map *m, struct err *e)
+{
+    struct stat st;
+    if (stat(m->from, &st) < 0)
+        return err_set(e, -errno, "%s: %s", m->from, strerror(errno));
+    return S_ISDIR(st.st_mode) ? tree_put_dir_from(t, m->to, m->from, e)
+                               : tree_put_file(t, m->to, m->from, e);
+}
+
+static int fill_tree(struct tree *t, const struct image_spec *s, const char *program, struct err *e)
+{
+    int r = closure_put(t, program, s->program, e);
+    for (uint32_t i = 0; r == 0 && i < s->maps_n; i++)
+        r = put_map(t, &s->maps[i], e);
+    return r < 0 ? r : put_defaults(t, e);
+}
+
+/* The program's path in the image: its file's name in the root folder. */
+static int program_path(const struct image_spec *s, char *ret, size_t max, struct err *e)
+{
+    if (s->program == NULL)
+        return err_set(e, -EINVAL, "no program: name one, or set Program in config.json");
+    const char *slash = strrchr(s->program, '/');
+    const char *name = slash != NULL ? slash + 1 : s->program;
+    if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return err_set(e, -EISDIR, "%s: is a folder, not a program", s->program);
+    snprintf(ret, max, "/%s", name);
+    return 0;
+}
+
+static int write_manifest(const struct image_spec *s, const char *program, struct writer *w,
+                          struct err *e)
+{
+    writer_bytes(w, program, strlen(program) + 1);
+    writer_bytes(w, "/", 2);
+    writer_bytes(w, program, strlen(program) + 1); // argv[0]
+    for (uint32_t i = 0; i < s->args.n; i++)
+        writer_bytes(w, s->args.items[i], strlen(s->args.items[i]) + 1);
+    for (uint32_t i = 0; i < s->envs.n; i++)
+        writer_bytes(w, s->envs.items[i], strlen(s->envs.items[i]) + 1);
+    if (w->full)
+        return err_set(e, -E2BIG, "arguments and environment: longer than %d bytes",
+                       IMAGE_MANIFEST_MAX);
+    return 0;
+}
+
+// ---- the stream
+
+struct build {
+    int out;
+    struct digest *digest;
+    int in; // of the file that is being read
+    const struct erofs_node *node;
+    struct err *e;
+};
+
+static int build_write(void *ctx, const void *data, size_t len)
+{
+    struct build *b = ctx;
+    digest_add(b->digest, data, len);
+    int r = file_write_all(b->out, data, len);
+    return r < 0 ? err_set(b->e, r, "cannot write the image: %s", strerror(-r)) : 0;
+}
+
+static int changed(struct build *b, const char *path)
+{
+    return err_set(b->e, -ESTALE, "%s: changed while it was read", path);
+}
+
+static int build_open(struct build *b, const struct erofs_node *node, const char *path)
+{
+    struct stat st;
+    file_closep(&b->in);
+    b->in = open(path, O_RDONLY | O_CLOEXEC);
+    if (b->in < 0 || fstat(b->in, &st) < 0)
+        return err_set(b->e, -errno, "%s: %s", path, strerror(errno));
+    if ((uint64_t)st.st_size != node->size)
+        return changed(b, path);
+    b->node = node;
+    return 0;
+}
+
+static int build_read(void *ctx, struct erofs_node *node, uint64_t offset, void *to, size_t len)
+{
+    struct build *b = ctx;
+    const char *path = tree_host_path(node);
+    int r = b->node != node ? build_open(b, node, path) : 0;
+    for (size_t done = 0; r == 0 && done < len;) {
+        ssize_t n = pread(b->in, (char *)to + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno != EINTR)
+            r = err_set(b->e, -errno, "%s: %s", path, strerror(errno));
+        else if (n == 0)
+            r = changed(b, path);
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return r;
+}
+
+static int layout_failed(int code, const struct erofs_node *bad, struct err *e)
+{
+    char path[TREE_PATH_MAX];
+    tree_path(bad, path, sizeof(path));
+    return err_set(e, code, "'%s' in the image: %s", path,
+                   code == -EFBIG ? "too large, or too many files" : strerror(-code));
+}
+
+/* Header and UUID: both follow from the tree and the manifest. */
+static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const struct writer *manifest,
+                        const struct image_spec *s)
+{
+    struct image_header h = {
+        .version = IMAGE_VERSION,
+        .header_bytes = sizeof(h),
+        .erofs_bytes = plan->bytes,
+        .manifest_offset = plan->bytes,
+        .total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR),
+        .manifest_bytes = (uint32_t)manifest->len,
+        .argc = s->args.n + 1,
+        .envc = s->envs.n,
+    };
+    memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
+    digest_of(manifest->start, manifest->len, h.manifest_sha256);
+    memcpy(meta, &h, sizeof(h));
+    uint8_t id[DIGEST_BYTES];
+    digest_of(meta, plan->meta_blocks * EROFS_BLOCK, id);
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x80); // RFC 9562 5.8: a custom UUID
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+    erofs_set_uuid(meta, id);
+}
+
+static int emit(struct tree *t, const struct erofs_plan *plan, const struct image_spec *s,
+                struct writer *manifest, struct build *b)
+{
+    uint8_t *meta = malloc(plan->meta_blocks * EROFS_BLOCK);
+    struct erofs_io io = {.read = build_read,
+                          .write = build_write,
+                          .ctx = b,
+                          .buffer = malloc(BUFFER_BYTES),
+                          .buffer_bytes = BUFFER_BYTES};
+    int r = meta != NULL && io.buffer != NULL ? 0 : err_set(b->e, -ENOMEM, "out of memory");
+    r = r < 0 ? r : erofs_emit_meta(tree_root(t), plan, &io, meta);
+    if (r == 0) {
+        finish_meta(meta, plan, manifest, s);
+        r = build_write(b, meta, plan->meta_blocks * EROFS_BLOCK);
+    }
+    r = r < 0 ? r : erofs_emit_data(tree_root(t), &io);
+    size_t padded = ALIGN_UP(manifest->len, (size_t)SECTOR);
+    r = r < 0 ? r : build_write(b, manifest->start, padded);
+    free(meta);
+    free(io.buffer);
+    return r;
+}
+
+int image_build(const struct image_spec *s, int fd, struct image_digest *ret, struct err *e)
+{
+    CLEANUP(tree_freep) struct tree *t = NULL;
+    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX);
+    char program[TREE_PATH_MAX];
+    struct erofs_plan plan;
+    const struct erofs_node *bad;
+    int r = manifest != NULL ? tree_new(&t, e) : err_set(e, -ENOMEM, "out of memory");
+    r = r < 0 ? r : program_path(s, program, sizeof(program), e);
+    r = r < 0 ? r : fill_tree(t, s, program, e);
+    if (r < 0)
+        return r;
+    struct writer w = writer_of(manifest, IMAGE_MANIFEST_MAX);
+    r = write_manifest(s, program, &w, e);
+    if (r < 0)
+        return r;
+    r = erofs_layout(tree_root(t), &plan, &bad);
+    if (r < 0)
+        return layout_failed(r, bad, e);
+    struct build b = {.out = fd, .digest = digest_new(), .in = -1, .e = e};
+    if (b.digest == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    r = emit(t, &plan, s, &w, &b);
+    file_closep(&b.in);
+    digest_end(b.digest, ret);
+    return r;
+}

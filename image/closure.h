@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* What a program needs in order to run elsewhere: its interpreter and libraries, found as the
+ * dynamic loader would find them (ld.so(8): DT_RPATH, DT_RUNPATH with $ORIGIN, ld.so.conf, default
+ * folders; musl's loader likewise), without running anything. */
+#include "base/base.h"
+#include "host/err.h"
+#include "image/tree.h"
+
+enum { CLOSURE_OBJECTS_MAX = 512 };
+
+/* Put host_path as program and all that it needs into the tree: libraries under the paths at which
+ * the loader will look for them there. -ENOEXEC no ELF program; -EPFNOSUPPORT another machine's;
+ * -ENOENT the program, its interpreter or a library (which the text names) is not there. */
+NONNULL MUST_CHECK int closure_put(struct tree *t, const char *program, const char *host_path,
+                                   struct err *e);
