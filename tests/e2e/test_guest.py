@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same program, run by the host's Linux and by our kernel, must say and return the same."""
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+
+GUEST = ROOT / "tests/guest"
+# Programs that are servers or need a network of their own are driven by other tests.
+PROGRAMS = sorted(p.stem for p in GUEST.glob("*.c") if not p.stem.endswith("_server"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Compile a guest program once: static, as an ordinary user would."""
+    folder = tmp_path_factory.mktemp("guest")
+
+    def build(name):
+        out = folder / name
+        if not out.exists():
+            subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra",
+                            "-Werror", "-static", "-pthread", str(GUEST / f"{name}.c"), "-o",
+                            str(out)], check=True, cwd=ROOT)
+        return out
+
+    return build
+
+
+def on_host(program, tmp_path):
+    r = subprocess.run([str(program)], capture_output=True, timeout=60, cwd=tmp_path,
+                       stdin=subprocess.DEVNULL)
+    status = r.returncode if r.returncode >= 0 else 128 - r.returncode
+    return status, r.stdout
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_same_as_linux(name, built, tmp_path):
+    program = built(name)
+    if not (BUILD / "kernel.elf").exists():
+        pytest.skip("no kernel.elf in this build")
+    status, output = on_host(program, tmp_path)
+    r = subprocess.run([str(BUILD / "skerry"), "run", str(program), "-m", "256M"],
+                       capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert r.stdout.decode(errors="replace").splitlines() == \
+        output.decode(errors="replace").splitlines(), r.stderr.decode(errors="replace")
+    assert r.returncode == status
