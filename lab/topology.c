@@ -60,6 +60,16 @@ int topology_link(const struct topology *t, const char *name)
     return -ENOENT;
 }
 
+unsigned topology_transit(const struct topology *t, unsigned pop)
+{
+    unsigned i = 0;
+    while (t->links[i].kind != LINK_TRANSIT || t->links[i].b != pop) {
+        i++;
+        ASSERT(i < t->links_len); // every POP got one when it was read
+    }
+    return i;
+}
+
 bool link_touches_city(const struct link *l, unsigned city)
 {
     return (l->kind != LINK_BACKBONE && l->a == city) || (l->kind == LINK_PUBLIC && l->b == city);

@@ -67,6 +67,9 @@ NONNULL MUST_CHECK int topology_city(const struct topology *t, const char *name)
 NONNULL MUST_CHECK int topology_pop(const struct topology *t, const char *city_name);
 NONNULL MUST_CHECK int topology_link(const struct topology *t, const char *name);
 
+/* The link by which a POP reaches the world. */
+NONNULL unsigned topology_transit(const struct topology *t, unsigned pop);
+
 /* Does the link end in this city's router / this POP? */
 NONNULL bool link_touches_city(const struct link *l, unsigned city);
 NONNULL bool link_touches_pop(const struct link *l, unsigned pop);
