@@ -2,5 +2,12 @@
 /* X(name, usage, summary): the commands of `skerry`; each is cli_NAME() in cli/NAME.c. */
 X(version, "", "print the version")
 X(image, "create|list|inspect|ls|cat|delete ...", "make images of programs and look into them")
+X(plan, "FILE [--json] [--control ADDRESS]", "show what up would change")
+X(up, "FILE [--yes] [--json] [--timeout SECONDS] [--control ADDRESS]",
+  "bring an app to where skerry.yaml says and wait until it serves")
+X(down, "APP|FILE [--json] [--timeout SECONDS] [--control ADDRESS]",
+  "take an app away; nothing is left of it")
+X(status, "[--json] [--control ADDRESS]", "show apps, regions, instances and edges")
+X(logs, "APP [-f] [--control ADDRESS]", "print what an app's instances print")
 X(lab, "up|down|status|exec|cut|heal|set ...",
   "the planet on one machine: cities, links, BGP routers, faults")

@@ -161,6 +161,8 @@ static int add_body(struct exchange *x, const struct http_request *q)
 {
     bool from_fd = q->body == NULL && q->body_fd > 0;
     if (q->body == NULL && !from_fd) {
+        // Without this curl waits for the body that an answer to HEAD announces and does not have.
+        curl_easy_setopt(x->easy, CURLOPT_NOBODY, strcmp(q->method, "HEAD") == 0 ? 1L : 0L);
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, q->method);
         return 0;
     }
