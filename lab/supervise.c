@@ -22,7 +22,7 @@
 
 enum {
     CHILDREN_MAX = CITIES_MAX + 3 * POPS_MAX + 2,
-    ARGS_MAX = 20,
+    ARGS_MAX = 24,
     TEXT_MAX = 2048,       // bytes of a child's arguments
     BACKOFF_MIN_MS = 100,  // before the first restart, doubling ...
     BACKOFF_MAX_MS = 5000, // ... up to this
@@ -109,11 +109,21 @@ static void add_bird(struct supervisor *s, const char *city, enum plan_place pla
     arg(c, "%s/bird/%s.ctl", s->lab->dir, c->name);
 }
 
+// All a daemon keeps goes away with the lab.
+static void add_state(struct supervisor *s, struct child *c)
+{
+    arg(c, "--state");
+    arg(c, "%s/state/%s", s->lab->dir, c->name);
+}
+
 static void add_controller(struct supervisor *s)
 {
     struct child *c = child_new(s, "controller");
     arg(c, "%s/skerryd", s->program_dir);
     arg(c, "controller");
+    arg(c, "--listen");
+    arg(c, "unix:%s", s->lab->control);
+    add_state(s, c);
 }
 
 static void add_agent(struct supervisor *s, const struct topology *t, unsigned pop)
@@ -133,6 +143,7 @@ static void add_agent(struct supervisor *s, const struct topology *t, unsigned p
     arg(c, "10.80.%u.0/24", pop + 1);
     arg(c, "--gateway");
     arg(c, "10.80.%u.1", pop + 1);
+    add_state(s, c);
 }
 
 static void add_edge(struct supervisor *s, const struct topology *t, unsigned pop)
@@ -149,6 +160,14 @@ static void add_edge(struct supervisor *s, const struct topology *t, unsigned po
     arg(c, "unix:%s", s->lab->control);
     arg(c, "--backbone");
     arg(c, "10.90.0.%u:7070", pop + 1);
+    arg(c, "--admin");
+    arg(c, "unix:%s/%s.admin", s->lab->dir, c->name);
+    arg(c, "--access-log");
+    arg(c, "%s/log/access-%s.log", s->lab->dir, city);
+    arg(c, "--workers"); // all POPs share this one machine's cores
+    arg(c, "1");
+    arg(c, "--no-pin");
+    add_state(s, c);
 }
 
 static int open_log(const struct lab *lab, const char *name, struct err *err)

@@ -121,7 +121,7 @@ static int write_files(const struct up *u, struct err *err)
 {
     char path[LAB_PATH_MAX], *text = NULL;
     size_t len = 0;
-    static const char *const dirs[] = {"bird", "log"};
+    static const char *const dirs[] = {"bird", "log", "state"};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(dirs); i++) {
         lab_path(u->lab, dirs[i], path);
@@ -257,19 +257,19 @@ static int make_places(const struct up *u, struct err *err)
 }
 
 // The end of a log tells why a start failed.
-static int blame(const struct lab *lab, const char *log, struct err *err)
+static int blame(const struct lab *lab, const char *who, const char *log, struct err *err)
 {
     char path[LAB_PATH_MAX], *text = NULL;
     size_t len = 0;
     struct err ignored;
     lab_path(lab, log, path);
     if (file_read(path, 1 << 24, &text, &len, &ignored) < 0)
-        return err_set(err, -EIO, "the lab's supervisor ended");
+        return err_set(err, -EIO, "the %s did not start", who);
     const char *tail = text + (len > LOG_TAIL ? len - LOG_TAIL : 0);
     while (len > 0 && text[len - 1] == '\n')
         text[--len] = '\0';
     const char *line = strrchr(tail, '\n');
-    int r = err_set(err, -EIO, "the lab's supervisor ended: %s", line != NULL ? line + 1 : tail);
+    int r = err_set(err, -EIO, "the %s did not start: %s", who, line != NULL ? line + 1 : tail);
     free(text);
     return r;
 }
@@ -316,7 +316,7 @@ static int start_processes(const struct up *u, struct err *err)
     if (r == 0 && n > 0 && waits[1].revents != 0)
         r = err_set(err, -EINTR, "interrupted");
     else if (r == 0 && (n <= 0 || read(fds[0], &byte, 1) != 1))
-        r = blame(u->lab, "log/supervisor.log", err);
+        r = blame(u->lab, "supervisor", "log/supervisor.log", err);
     close(fds[0]);
     if (r == 0) {
         close(p.pidfd); // it outlives us; lab_down ends it
@@ -455,6 +455,8 @@ static int await_controller(const struct up *u, struct err *err)
     int r = 0;
     while (r == 0 && access(u->lab->control, F_OK) < 0)
         r = look_again(u, deadline, "controller", err);
+    if (r == -ETIMEDOUT)
+        return blame(u->lab, "controller", "log/controller.log", err);
     if (r == 0)
         progress(u, "controller, %u agents, %u edges started", u->topo.pops_len, u->topo.pops_len);
     return r;
