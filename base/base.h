@@ -16,7 +16,7 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-// Undo at scope exit: CLEANUP(file_closep) int fd = -1; hand over with TAKE.
+// Undo at scope exit: CLEANUP(fd_closep) int fd = -1; hand over with TAKE.
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 #define TAKE(p)                                                                                    \
     ({                                                                                             \

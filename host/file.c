@@ -15,13 +15,6 @@
 
 enum { TREE_DEPTH_MAX = 64, READ_STEP = 64 * 1024 };
 
-void file_closep(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 void file_freep(char **p)
 {
     free(*p);
@@ -78,7 +71,7 @@ static int read_all(int fd, size_t max, char **ret, size_t *ret_len)
 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len, struct err *e)
 {
-    CLEANUP(file_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(e, path, "open");
     int r = read_all(fd, max, ret, ret_len);
@@ -128,7 +121,7 @@ int file_new_open(struct file_new *f, const char *folder, mode_t mode, struct er
             f->fd = -1;
         if (r != 0)
             return MIN(r, 0);
-        file_closep(&f->fd);
+        fd_closep(&f->fd);
     }
     return err_set(e, -EAGAIN, "%s: new files vanish at once", folder);
 }
@@ -142,7 +135,7 @@ static int sync_folder_of(const char *path)
                           : snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path + 1), path);
     if (n < 0 || (size_t)n >= sizeof(folder))
         return -ENAMETOOLONG;
-    CLEANUP(file_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(fd_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
@@ -157,7 +150,7 @@ int file_new_commit(struct file_new *f, const char *path, struct err *e)
         file_new_abort(f);
         return r;
     }
-    file_closep(&f->fd);
+    fd_closep(&f->fd);
     r = sync_folder_of(path);
     return r < 0 ? err_set(e, r, "%s: cannot write: %s", path, strerror(-r)) : 0;
 }
@@ -167,7 +160,7 @@ void file_new_abort(struct file_new *f)
     if (f->fd < 0)
         return;
     unlink(f->temp);
-    file_closep(&f->fd);
+    fd_closep(&f->fd);
 }
 
 void file_new_sweep(const char *folder)
@@ -178,7 +171,7 @@ void file_new_sweep(const char *folder)
     for (struct dirent *de = readdir(d); de != NULL; de = readdir(d)) {
         if (strncmp(de->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) != 0)
             continue;
-        CLEANUP(file_closep) int fd = openat(dirfd(d), de->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        CLEANUP(fd_closep) int fd = openat(dirfd(d), de->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
             unlinkat(dirfd(d), de->d_name, 0);
     }
@@ -237,7 +230,7 @@ static int remove_tree_at(int at, const char *name, unsigned depth)
     CLEANUP(dir_closep) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     if (d == NULL) {
         int r = -errno;
-        file_closep(&fd);
+        fd_closep(&fd);
         return r;
     }
     for (struct dirent *de = readdir(d); de != NULL; de = readdir(d)) {

@@ -5,9 +5,9 @@
 
 #include "base/base.h"
 #include "host/err.h"
+#include "host/fd.h"
 
-/* Cleanups for scope exit: close a descriptor that is not -1; free memory. */
-NONNULL void file_closep(int *fd);
+/* Frees memory at scope exit. */
 NONNULL void file_freep(char **p);
 
 /* Read a whole file. *ret is followed by a NUL that *ret_len does not count; the caller frees it.

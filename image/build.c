@@ -115,7 +115,7 @@ static int changed(struct build *b, const char *path)
 static int build_open(struct build *b, const struct erofs_node *node, const char *path)
 {
     struct stat st;
-    file_closep(&b->in);
+    fd_closep(&b->in);
     b->in = open(path, O_RDONLY | O_CLOEXEC);
     if (b->in < 0 || fstat(b->in, &st) < 0)
         return err_set(b->e, -errno, "%s: %s", path, strerror(errno));
@@ -219,7 +219,7 @@ int image_build(const struct image_spec *s, int fd, struct image_digest *ret, st
     if (b.digest == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     r = emit(t, &plan, s, &w, &b);
-    file_closep(&b.in);
+    fd_closep(&b.in);
     digest_end(b.digest, ret);
     return r;
 }

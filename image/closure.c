@@ -73,7 +73,7 @@ static int object_open(const char *host, const char *guest, struct object *ret,
 {
     *ret = (struct object){0};
     *ret_why = NULL;
-    CLEANUP(file_closep) int fd = open(host, O_RDONLY | O_CLOEXEC);
+    CLEANUP(fd_closep) int fd = open(host, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;

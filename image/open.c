@@ -125,7 +125,7 @@ void image_close(struct image *im)
 {
     if (im == NULL)
         return;
-    file_closep(&im->fd);
+    fd_closep(&im->fd);
     free(im->manifest);
     free(im);
 }

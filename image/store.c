@@ -116,7 +116,7 @@ static int publish(struct image_store *s, struct file_new *f, const struct image
                    const char *name, struct err *e)
 {
     char path[PATH_BYTES], line[IMAGE_DIGEST_MAX + 1];
-    CLEANUP(file_closep) int locked = lock(s, e);
+    CLEANUP(fd_closep) int locked = lock(s, e);
     if (locked < 0) {
         file_new_abort(f);
         return locked;
@@ -323,7 +323,7 @@ int image_store_delete(struct image_store *s, const char *name, struct err *e)
     char path[PATH_BYTES];
     struct image_digest digest;
     struct image_entry *list = NULL;
-    CLEANUP(file_closep) int locked = lock(s, e);
+    CLEANUP(fd_closep) int locked = lock(s, e);
     if (locked < 0)
         return locked;
     int r = image_name_check(name, e);
