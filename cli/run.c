@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/* skerry run: one program or image, in the foreground, on this machine. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/spec.h"
+#include "host/fd.h"
+#include "image/store.h"
+#include "provider/local/local.h"
+
+enum {
+    RUN_FAILED = 125, // a status that programs rarely use: it was not the program that failed
+    MEMORY_DEFAULT = 128 << 20,
+    GRACE_MS = 5000,
+    PATH_BYTES = 4096,
+    OPTION_KERNEL = 1000,
+    OPTION_TRACE,
+    OPTION_CPUS,
+};
+
+static const char options_text[] =
+    "  -p, --port [ADDRESS:]PORT[:GUESTPORT][/udp]\n"
+    "                      forward a port of this machine (of 127.0.0.1) to the program;\n"
+    "                      may repeat\n"
+    "  -m, --memory SIZE   memory of the machine, as 64M or 1G (default 128M)\n"
+    "      --cpus N        processors of the machine (default 1)\n"
+    "  -c, --config FILE   what else goes in: config.json\n"
+    "  -a, --arg ARG       argument of the program, may repeat\n"
+    "  -e, --env K=V       environment variable, may repeat\n"
+    "      --trace         print system calls\n"
+    "      --kernel FILE   another kernel\n"
+    "\n"
+    "Exits with the program's status, with 128 + N when signal N killed it, and with 125 when\n"
+    "it could not be run.\n";
+
+struct request {
+    struct cli_spec given;
+    struct instance_spec instance;
+    struct provider_config config;
+    char id[INSTANCE_ID_MAX];
+    char image[PATH_BYTES];
+    int temporary; // the image of a program, without a name; -1: none
+};
+
+static int run_failed(const struct err *e)
+{
+    cli_fail(e);
+    return RUN_FAILED;
+}
+
+// ---- options
+
+/* A number from 1 to max that ends at one of the characters of ends (or the text's end). */
+static bool number(const char **text, const char *ends, unsigned long max, unsigned long *ret)
+{
+    char *end;
+    if (!isdigit((unsigned char)**text))
+        return false;
+    errno = 0;
+    *ret = strtoul(*text, &end, 10);
+    if (errno != 0 || *ret == 0 || *ret > max || (*end != '\0' && strchr(ends, *end) == NULL))
+        return false;
+    *text = end;
+    return true;
+}
+
+static bool parse_size(const char *text, uint64_t *ret)
+{
+    unsigned long n;
+    if (!number(&text, "MG", INSTANCE_MEMORY_MAX >> 20, &n) || *text == '\0' || text[1] != '\0')
+        return false;
+    *ret = (uint64_t)n << (*text == 'G' ? 30 : 20);
+    return *ret >= INSTANCE_MEMORY_MIN && *ret <= INSTANCE_MEMORY_MAX;
+}
+
+/* [ADDRESS:]PORT[:GUESTPORT][/udp|/tcp] */
+static bool parse_port(const char *text, struct instance_forward *ret)
+{
+    char address[INET_ADDRSTRLEN] = "127.0.0.1";
+    unsigned long host, guest;
+    const char *colon = strchr(text, ':');
+    if (memchr(text, '.', strcspn(text, ":")) != NULL) {
+        size_t len = strcspn(text, ":");
+        if (colon == NULL || len >= sizeof(address))
+            return false;
+        memcpy(address, text, len);
+        address[len] = '\0';
+        text = colon + 1;
+    }
+    if (inet_pton(AF_INET, address, ret->host_address) != 1 || !number(&text, ":/", 65535, &host))
+        return false;
+    guest = host;
+    if (*text == ':') {
+        text++;
+        if (!number(&text, "/", 65535, &guest))
+            return false;
+    }
+    ret->host_port = (uint16_t)host;
+    ret->guest_port = (uint16_t)guest;
+    ret->udp = strcmp(text, "/udp") == 0;
+    return *text == '\0' || ret->udp || strcmp(text, "/tcp") == 0;
+}
+
+static int add_port(struct request *q, const char *text)
+{
+    struct instance_net *n = &q->instance.net;
+    if (n->forwards_n == INSTANCE_FORWARDS_MAX)
+        return cli_usage("run", "more than %d ports", INSTANCE_FORWARDS_MAX);
+    if (!parse_port(text, &n->forwards[n->forwards_n]))
+        return cli_usage("run", "port '%s': must be [ADDRESS:]PORT[:GUESTPORT][/udp]", text);
+    n->forwards_n++;
+    return CLI_OK;
+}
+
+static int take_option(struct request *q, int c, char **argv)
+{
+    unsigned long n;
+    const char *text = optarg;
+    switch (c) {
+    case 'p':
+        return add_port(q, optarg);
+    case 'm':
+        if (!parse_size(optarg, &q->instance.memory_bytes))
+            return cli_usage("run", "memory '%s': must be a size as 64M or 1G, from %lluM", optarg,
+                             INSTANCE_MEMORY_MIN >> 20);
+        return CLI_OK;
+    case OPTION_CPUS:
+        if (!number(&text, "", INSTANCE_CPUS_MAX, &n))
+            return cli_usage("run", "--cpus '%s': must be 1 to %d", optarg, INSTANCE_CPUS_MAX);
+        q->instance.cpus = (uint32_t)n;
+        return CLI_OK;
+    case OPTION_TRACE:
+        q->instance.trace = true;
+        return CLI_OK;
+    case OPTION_KERNEL:
+        q->config.kernel_path = optarg;
+        return CLI_OK;
+    default:
+        return cli_spec_option(&q->given, c) ? CLI_OK : cli_bad_option("run", c, argv);
+    }
+}
+
+// ---- what to run
+
+/* The host name of the machine: the program's, as far as host names go. */
+static void set_id(struct request *q, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    size_t n = 0;
+    for (const char *p = slash != NULL ? slash + 1 : name; *p != '\0' && n < 32; p++)
+        if (isalnum((unsigned char)*p) || (*p == '-' && n > 0))
+            q->id[n++] = (char)tolower((unsigned char)*p);
+    if (n == 0)
+        n = (size_t)snprintf(q->id, sizeof(q->id), "skerry");
+    q->id[n] = '\0';
+    q->instance.id = q->id;
+}
+
+/* A file that is gone when its last user is. */
+static int open_temporary(struct err *e)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/skerry-run-XXXXXX", folder != NULL ? folder : "/tmp");
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return err_set(e, -errno, "%s: cannot create: %s", path, strerror(errno));
+    unlink(path);
+    return fd;
+}
+
+static int use_program(struct request *q, const char *program, struct err *e)
+{
+    CLEANUP(image_spec_freep) struct image_spec *spec = NULL;
+    struct image_digest ignored;
+    int r = image_spec_new(&spec, e);
+    r = r < 0 ? r : cli_spec_apply(&q->given, spec, e);
+    if (r == 0 && program != NULL)
+        r = image_spec_program(spec, program, e);
+    if (r < 0)
+        return r;
+    if (image_spec_program_path(spec) != NULL)
+        set_id(q, image_spec_program_path(spec));
+    r = q->temporary = open_temporary(e);
+    r = r < 0 ? r : image_build(spec, q->temporary, &ignored, e);
+    // QEMU opens it by our descriptor's name, while we live.
+    snprintf(q->image, sizeof(q->image), "/proc/%d/fd/%d", getpid(), q->temporary);
+    return r;
+}
+
+static int use_image(struct request *q, const char *name, const char *path, struct err *e)
+{
+    if (q->given.config != NULL)
+        return err_set(e, -EINVAL, "image '%s': -c is for making an image", name);
+    if (q->given.overflow)
+        return err_set(e, -E2BIG, "image '%s': too many of -a or -e", name);
+    snprintf(q->image, sizeof(q->image), "%s", path);
+    set_id(q, strncmp(name, IMAGE_DIGEST_PREFIX, strlen(IMAGE_DIGEST_PREFIX)) == 0 ? "" : name);
+    q->instance.args = q->given.args;
+    q->instance.args_n = q->given.args_n;
+    q->instance.env = q->given.envs;
+    q->instance.env_n = q->given.envs_n;
+    return 0;
+}
+
+static bool is_image_file(const char *path)
+{
+    struct err ignored;
+    CLEANUP(image_closep) struct image *im = NULL;
+    return image_open(path, &im, &ignored) == 0;
+}
+
+/* A file of that name here (a program, or an image file), or else an image of the store. */
+static int resolve(struct request *q, const char *word, struct err *e)
+{
+    struct stat st;
+    char path[PATH_BYTES];
+    if (word == NULL)
+        return use_program(q, NULL, e);
+    bool is_file = stat(word, &st) == 0 && S_ISREG(st.st_mode);
+    if (is_file && is_image_file(word))
+        return use_image(q, word, word, e);
+    if (is_file || strchr(word, '/') != NULL)
+        return use_program(q, word, e);
+    CLEANUP(image_store_freep) struct image_store *store = NULL;
+    struct image_digest digest;
+    int r = image_store_open(NULL, &store, e);
+    r = r < 0 ? r : image_store_resolve(store, word, &digest, e);
+    if (r == -ENOENT)
+        return err_set(e, r, "'%s' is neither a file here nor an image of the store "
+                             "('skerry image list' shows them)",
+                       word);
+    r = r < 0 ? r : image_store_path(store, digest.text, path, sizeof(path), e);
+    return r < 0 ? r : use_image(q, word, path, e);
+}
+
+// ---- running
+
+static int result(const struct instance_info *info)
+{
+    switch (info->state) {
+    case INSTANCE_EXITED:
+        return info->status;
+    case INSTANCE_SIGNALED:
+        return 128 + info->status;
+    case INSTANCE_PANICKED:
+        fprintf(stderr, "skerry: the kernel gave up: %s\n", info->text);
+        return RUN_FAILED;
+    case INSTANCE_KILLED:
+    case INSTANCE_RUNNING:
+        break;
+    }
+    if (info->status != 0)
+        return 128 + info->status;
+    fprintf(stderr, "skerry: the machine ended without a word%s%s\n",
+            info->text[0] != '\0' ? "; QEMU said: " : "", info->text);
+    return RUN_FAILED;
+}
+
+static int run(struct request *q, const char *word)
+{
+    struct err e;
+    struct instance_info info;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGQUIT);
+    int r = resolve(q, word, &e);
+    if (r < 0)
+        return run_failed(&e);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    CLEANUP(fd_closep) int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct local_foreground io = {
+        .console_fd = STDOUT_FILENO, .signal_fd = signal_fd, .grace_ms = GRACE_MS};
+    q->instance.image_path = q->image;
+    r = local_run(&q->config, &q->instance, &io, &info, &e);
+    return r < 0 ? run_failed(&e) : result(&info);
+}
+
+int cli_run(int argc, char **argv)
+{
+    static const struct option options[] = {{"port", required_argument, NULL, 'p'},
+                                            {"memory", required_argument, NULL, 'm'},
+                                            {"cpus", required_argument, NULL, OPTION_CPUS},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"arg", required_argument, NULL, 'a'},
+                                            {"env", required_argument, NULL, 'e'},
+                                            {"trace", no_argument, NULL, OPTION_TRACE},
+                                            {"kernel", required_argument, NULL, OPTION_KERNEL},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct request q = {.instance = {.memory_bytes = MEMORY_DEFAULT,
+                                     .cpus = 1,
+                                     .net = {.kind = INSTANCE_NET_USER}},
+                        .temporary = -1};
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":p:m:c:a:e:h", options, NULL)) != -1;) {
+        if (c == 'h')
+            return cli_help("run", options_text);
+        int r = take_option(&q, c, argv);
+        if (r != CLI_OK)
+            return r;
+    }
+    if (argc - optind > 1)
+        return cli_usage("run", "one program at a time; its arguments go behind -a");
+    if (optind == argc && q.given.config == NULL)
+        return cli_usage("run", "no program or image is named");
+    int r = run(&q, optind < argc ? argv[optind] : NULL);
+    fd_closep(&q.temporary);
+    return r;
+}
