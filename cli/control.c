@@ -212,6 +212,6 @@ int prepare(const char *path, FILE *to, struct prepared *ret, struct err *err)
 void prepared_deinit(struct prepared *p)
 {
     app_file_free(&p->file);
-    file_closep(&p->image_fd);
+    fd_closep(&p->image_fd);
     p->image_fd = -1;
 }

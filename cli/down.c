@@ -64,7 +64,7 @@ static int wait_gone(const struct http_base *base, const char *app, unsigned tim
                      struct waiting *w, struct err *err)
 {
     char path[64];
-    CLEANUP(file_closep) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    CLEANUP(fd_closep) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     struct itimerspec when = {.it_value.tv_sec = (time_t)timeout_s};
     snprintf(path, sizeof(path), "/v1/apps/%s/watch", app);
     if (timer < 0 || timerfd_settime(timer, 0, &when, NULL) != 0)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -237,8 +238,9 @@ static int resolve(struct request *q, const char *word, struct err *e)
     int r = image_store_open(NULL, &store, e);
     r = r < 0 ? r : image_store_resolve(store, word, &digest, e);
     if (r == -ENOENT)
-        return err_set(e, r, "'%s' is neither a file here nor an image of the store "
-                             "('skerry image list' shows them)",
+        return err_set(e, r,
+                       "'%s' is neither a file here nor an image of the store "
+                       "('skerry image list' shows them)",
                        word);
     r = r < 0 ? r : image_store_path(store, digest.text, path, sizeof(path), e);
     return r < 0 ? r : use_image(q, word, path, e);
@@ -301,10 +303,9 @@ int cli_run(int argc, char **argv)
                                             {"kernel", required_argument, NULL, OPTION_KERNEL},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    struct request q = {.instance = {.memory_bytes = MEMORY_DEFAULT,
-                                     .cpus = 1,
-                                     .net = {.kind = INSTANCE_NET_USER}},
-                        .temporary = -1};
+    struct request q = {
+        .instance = {.memory_bytes = MEMORY_DEFAULT, .cpus = 1, .net = {.kind = INSTANCE_NET_USER}},
+        .temporary = -1};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":p:m:c:a:e:h", options, NULL)) != -1;) {
         if (c == 'h')

@@ -260,7 +260,7 @@ static int on_line(void *ctx, const char *line, size_t len)
 static int watch(const struct http_base *base, const char *app, struct progress *p, struct err *err)
 {
     char path[64];
-    CLEANUP(file_closep) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    CLEANUP(fd_closep) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     struct itimerspec when = {.it_value.tv_sec = (time_t)p->options->timeout_s};
     snprintf(path, sizeof(path), "/v1/apps/%s/watch", app);
     if (timer < 0 || timerfd_settime(timer, 0, &when, NULL) != 0)

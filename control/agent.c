@@ -517,7 +517,7 @@ static json_t *console_news(const struct agent *a, struct unit *u)
     static char chunk[CONSOLE_CHUNK + 1];
     struct stat st;
     console_path(a, u, path, sizeof(path));
-    CLEANUP(file_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+    CLEANUP(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
     u->console_next = u->console_sent;
     if (fd < 0 || fstat(fd, &st) != 0)
         return NULL;
@@ -786,7 +786,7 @@ int agent_run(const struct agent_config *config, struct err *err)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    CLEANUP(file_closep) int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    CLEANUP(fd_closep) int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     int r = prepare(&a, err);
     if (r == 0) {
         log_info("agent runs", "region=%s subnet=%s instances=%u", config->region, config->subnet,

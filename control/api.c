@@ -489,7 +489,7 @@ static enum MHD_Result image_get(const struct call *call)
     if (fd < 0 || fstat(fd, &st) != 0) {
         struct err e;
         (void)err_set(&e, -ENOENT, "there is no image %s", call->name);
-        file_closep(&fd);
+        fd_closep(&fd);
         return answer_error(call->connection, &e);
     }
     struct MHD_Response *r = MHD_create_response_from_fd((uint64_t)st.st_size, fd);
@@ -722,7 +722,7 @@ static int listen_tcp(const char *text, struct err *err)
         bind(fd, (const struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 128) == 0)
         return fd;
     int code = -errno;
-    file_closep(&fd);
+    fd_closep(&fd);
     return err_set(err, code, "http://%s: cannot listen: %s", text, strerror(-code));
 }
 
@@ -820,7 +820,7 @@ int api_run(const struct api_config *config, struct err *err)
     int signal_fd = signals();
     int r = controller_open(&api.controller, config->state_dir, times_now(), err);
     if (r < 0) {
-        file_closep(&signal_fd);
+        fd_closep(&signal_fd);
         return r;
     }
     for (uint32_t i = 0; i < config->listen_len && r == 0; i++)
@@ -829,7 +829,7 @@ int api_run(const struct api_config *config, struct err *err)
         loop(&api, signal_fd);
     stop_listening(&api);
     controller_close(&api.controller);
-    file_closep(&signal_fd);
+    fd_closep(&signal_fd);
     if (r == 0 && api.broken)
         r = err_set(err, -EIO, "the store failed");
     return r;

@@ -146,9 +146,9 @@ static void fake_close(struct provider *p)
             close(p->instances[i]->proc.pidfd);
         free(p->instances[i]);
     }
-    file_closep(&p->lock_fd);
-    file_closep(&p->epoll_fd);
-    file_closep(&p->timer_fd);
+    fd_closep(&p->lock_fd);
+    fd_closep(&p->epoll_fd);
+    fd_closep(&p->timer_fd);
     free(p);
 }
 
@@ -189,7 +189,7 @@ static int spawn(struct provider *p, struct fake *f, const struct instance_spec 
     const uint8_t *a = spec->net.address;
     snprintf(address, sizeof(address), "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
     record_path(p, spec->id, ".log", console, sizeof(console));
-    CLEANUP(file_closep)
+    CLEANUP(fd_closep)
     int out = open(spec->console_path != NULL ? spec->console_path : console,
                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (out < 0)
