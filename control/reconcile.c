@@ -205,14 +205,17 @@ static void leave_regions(struct plan *p)
             drain(p, n);
 }
 
+// At least one instance must have proved the version.
 static bool served_everywhere(const struct plan *p)
 {
+    uint32_t wanted = 0;
     for (uint32_t r = 0; r < p->want->regions_len; r++) {
         struct tally t = count(p, p->want->regions[r].name);
         if (t.target_ready < p->want->regions[r].count)
             return false;
+        wanted += p->want->regions[r].count;
     }
-    return p->want->regions_len > 0;
+    return wanted > 0;
 }
 
 unsigned reconcile(const struct app_want *want, const struct instance_seen *seen, uint32_t seen_len,
