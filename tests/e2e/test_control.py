@@ -52,8 +52,8 @@ class Cloud:
         for n, region in enumerate(REGIONS):
             self.start_agent(n, region)
         for n, region in enumerate(REGIONS):
-            self.edges.append(Edge(f"{folder}/c.sock", f"pop-{n}", region, f"127.89.{number}.{n + 1}",
-                                   8000))
+            self.edges.append(Edge(f"{folder}/c.sock", f"pop-{n}", region,
+                                   f"127.89.{number}.{n + 1}", 8000))
         until(lambda: len(self.status()["pops"]) == 2)
 
     def spawn(self, name, *words):
@@ -107,7 +107,8 @@ class Cloud:
         return {p.stem: int(p.read_text().split()[0])
                 for r in REGIONS for p in (self.folder / r / "instances").glob("*.pid")}
 
-    def app(self, name="web", port=8000, counts=(1, 1), surge=1, unavailable=0, timeout="20s", **env):
+    def app(self, name="web", port=8000, counts=(1, 1), surge=1, unavailable=0, timeout="20s",
+            **env):
         """Write skerry.yaml and return its path."""
         path = self.folder / f"{name}.yaml"
         env.setdefault("PORT", 8080)
@@ -231,7 +232,8 @@ def test_scale_up_and_down_loses_nothing(cloud, cli):
     assert not failed and answers["hello"] > 50
 
 
-@pytest.mark.parametrize("surge,unavailable,counts", [(1, 0, (1, 1)), (2, 1, (3, 2)), (0, 1, (2, 2))])
+@pytest.mark.parametrize("surge,unavailable,counts",
+                         [(1, 0, (1, 1)), (2, 1, (3, 2)), (0, 1, (2, 2))])
 def test_rollout_without_a_failed_request(cloud, cli, surge, unavailable, counts):
     rules = {"surge": surge, "unavailable": unavailable, "counts": counts}
     ok(cli("up", cloud.app(GREETING="old", **rules)))
@@ -408,7 +410,8 @@ def test_errors_are_one_clear_line(cloud, cli, skerry, tmp_path):
 def test_second_controller_is_refused(cloud):
     r = subprocess.run([str(BUILD / "skerryd"), "controller", "--listen",
                         f"unix:{cloud.folder}/other.sock", "--state",
-                        str(cloud.folder / "controller")], capture_output=True, text=True, timeout=20)
+                        str(cloud.folder / "controller")], capture_output=True, text=True,
+                       timeout=20)
     assert r.returncode == 1 and "in use" in r.stderr
     r = subprocess.run([str(BUILD / "skerryd"), "controller", "--listen", cloud.control, "--state",
                         str(cloud.folder / "controller-2")], capture_output=True, text=True,
