@@ -12,9 +12,9 @@ struct param_mmio {
 };
 
 struct boot_params {
-    bool dhcp;              // no static address was given
-    uint32_t ip, gateway;   // host byte order; gateway 0: none
-    unsigned prefix_len;    // 0..32
+    bool dhcp;            // no static address was given
+    uint32_t ip, gateway; // host byte order; gateway 0: none
+    unsigned prefix_len;  // 0..32
     uint32_t dns[PARAM_DNS_MAX];
     unsigned dns_count;
     char host[64];
