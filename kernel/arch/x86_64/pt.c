@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel/arch/x86_64/pt.h"
+
+#include "base/mem.h"
+#include "kernel/arch/x86_64/asm.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/boot/memory.h"
+#include "kernel/mm/layout.h"
+
+enum {
+    LEVELS = 4,
+    ENTRIES = 512,
+    KERNEL_HALF = 256, // first root entry of the kernel's half
+    LARGE_BYTES = 2 << 20,
+};
+static const uint64_t GIB = 1 << 30;
+static const uint64_t TABLE_FLAGS = PTE_PRESENT | PTE_WRITE | PTE_USER;
+
+static uint64_t kernel_root;
+static struct spinlock vmap_lock; // protects the tables of VMAP
+
+static unsigned shift_of(unsigned level) // 0: pages ... 3: root
+{
+    return 12 + level * 9;
+}
+
+static unsigned index_of(uint64_t address, unsigned level)
+{
+    return address >> shift_of(level) & (ENTRIES - 1);
+}
+
+uint64_t *pt_entry(uint64_t root, uint64_t address, bool create)
+{
+    uint64_t *table = virt_of(root);
+    for (unsigned level = LEVELS - 1; level > 0; level--) {
+        uint64_t *e = &table[index_of(address, level)];
+        if (!(*e & PTE_PRESENT)) {
+            struct page *p = create ? page_alloc_zero(0) : NULL;
+            if (p == NULL)
+                return NULL;
+            *e = page_phys(p) | TABLE_FLAGS;
+        }
+        table = virt_of(*e & PTE_ADDR);
+    }
+    return &table[index_of(address, 0)];
+}
+
+struct walk {
+    void (*leaf)(uint64_t *entry, uint64_t address, void *ctx);
+    void *ctx;
+};
+
+static void walk_level(uint64_t *table, unsigned level, uint64_t start, uint64_t end,
+                       const struct walk *w)
+{
+    uint64_t span = 1ull << shift_of(level);
+    for (uint64_t at = start; at < end; at = ALIGN_DOWN(at, span) + span) {
+        uint64_t *e = &table[index_of(at, level)];
+        if (*e == 0)
+            continue;
+        if (level == 0)
+            w->leaf(e, at, w->ctx);
+        else
+            walk_level(virt_of(*e & PTE_ADDR), level - 1, at, MIN(end, ALIGN_DOWN(at, span) + span),
+                       w);
+    }
+}
+
+void pt_for_each(uint64_t root, uint64_t start, uint64_t end,
+                 void (*leaf)(uint64_t *entry, uint64_t address, void *ctx), void *ctx)
+{
+    struct walk w = {.leaf = leaf, .ctx = ctx};
+    if (start < end)
+        walk_level(virt_of(root), LEVELS - 1, start, end, &w);
+}
+
+static void free_level(uint64_t *table, unsigned level, uint64_t start, uint64_t end)
+{
+    uint64_t span = 1ull << shift_of(level);
+    for (uint64_t at = start; at < end; at = ALIGN_DOWN(at, span) + span) {
+        uint64_t *e = &table[index_of(at, level)];
+        if (!(*e & PTE_PRESENT))
+            continue;
+        uint64_t base = ALIGN_DOWN(at, span);
+        if (level > 1)
+            free_level(virt_of(*e & PTE_ADDR), level - 1, at, MIN(end, base + span));
+        if (at == base && end - base >= span) {
+            struct page *p = page_of(virt_of(*e & PTE_ADDR));
+            *e = 0;
+            page_put(p);
+        }
+    }
+}
+
+void pt_free_tables(uint64_t root, uint64_t start, uint64_t end)
+{
+    if (start < end)
+        free_level(virt_of(root), LEVELS - 1, start, end);
+}
+
+uint64_t pt_root_new(void)
+{
+    struct page *p = page_alloc(0);
+    if (p == NULL)
+        return 0;
+    uint64_t *table = page_virt(p);
+    const uint64_t *kernel = virt_of(kernel_root);
+    memset(table, 0, KERNEL_HALF * sizeof(*table));
+    memcpy(table + KERNEL_HALF, kernel + KERNEL_HALF, KERNEL_HALF * sizeof(*table));
+    return page_phys(p);
+}
+
+void pt_root_free(uint64_t root)
+{
+    page_put(page_of(virt_of(root)));
+}
+
+bool kmap_page(uint64_t address, uint64_t phys, uint64_t flags)
+{
+    spin_lock(&vmap_lock);
+    uint64_t *e = pt_entry(kernel_root, address, true);
+    if (e != NULL)
+        *e = phys | flags | PTE_PRESENT | PTE_GLOBAL;
+    spin_unlock(&vmap_lock);
+    return e != NULL;
+}
+
+void kmap_clear(uint64_t address)
+{
+    spin_lock(&vmap_lock);
+    uint64_t *e = pt_entry(kernel_root, address, false);
+    if (e != NULL)
+        *e = 0;
+    spin_unlock(&vmap_lock);
+    invlpg(address);
+}
+
+uint64_t kmap_phys(uint64_t address)
+{
+    spin_lock(&vmap_lock);
+    uint64_t *e = pt_entry(kernel_root, address, false);
+    uint64_t phys = e != NULL && *e & PTE_PRESENT ? *e & PTE_ADDR : 0;
+    spin_unlock(&vmap_lock);
+    return phys;
+}
+
+/* A table made at start, seen through the boot map. */
+static uint64_t *early_table(uint64_t *ret_phys)
+{
+    *ret_phys = boot_early_alloc(PAGE_SIZE);
+    uint64_t *table = (uint64_t *)(KERNEL_OFFSET + *ret_phys);
+    memset(table, 0, PAGE_SIZE);
+    return table;
+}
+
+/* Protection of one page of the kernel's image. */
+static uint64_t image_flags(uint64_t phys, bool direct)
+{
+    extern char kernel_start[], rodata_start[], data_start[];
+    uint64_t at = phys + KERNEL_OFFSET;
+    if (at >= (uint64_t)data_start || at < (uint64_t)kernel_start)
+        return PTE_PRESENT | PTE_GLOBAL | PTE_WRITE | PTE_NX;
+    if (at >= (uint64_t)rodata_start || direct)
+        return PTE_PRESENT | PTE_GLOBAL | PTE_NX;
+    return PTE_PRESENT | PTE_GLOBAL;
+}
+
+/* One table of small pages for 2 MiB of the image. */
+static uint64_t image_table(uint64_t phys, bool direct)
+{
+    uint64_t table_phys, *table = early_table(&table_phys);
+    extern char kernel_end[];
+    uint64_t end = direct ? UINT64_MAX : (uint64_t)kernel_end - KERNEL_OFFSET;
+    for (unsigned i = 0; i < ENTRIES && phys < end; i++, phys += PAGE_SIZE)
+        table[i] = phys | image_flags(phys, direct);
+    return table_phys | PTE_PRESENT | PTE_WRITE;
+}
+
+static uint64_t direct_gib(uint64_t phys, uint64_t end, uint64_t image_end)
+{
+    const uint64_t flags = PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_GLOBAL | PTE_NX;
+    if (cpu_features.gib_pages && phys >= image_end)
+        return phys | flags;
+    uint64_t table_phys, *table = early_table(&table_phys);
+    for (unsigned i = 0; i < ENTRIES && phys < end; i++, phys += LARGE_BYTES)
+        table[i] = phys < image_end ? image_table(phys, true) : phys | flags;
+    return table_phys | PTE_PRESENT | PTE_WRITE;
+}
+
+void kmap_init(void)
+{
+    extern char kernel_end[];
+    uint64_t image_end = ALIGN_UP((uint64_t)kernel_end - KERNEL_OFFSET, (uint64_t)LARGE_BYTES);
+    uint64_t root_phys, direct_phys, vmap_phys, high_phys, image_phys;
+    uint64_t *root = early_table(&root_phys), *direct = early_table(&direct_phys);
+    uint64_t *high = early_table(&high_phys), *image = early_table(&image_phys);
+    early_table(&vmap_phys);
+    for (uint64_t at = 0; at < boot_memory.ram_end; at += GIB)
+        direct[at / GIB] = direct_gib(at, boot_memory.ram_end, image_end);
+    for (uint64_t at = 0; at < image_end; at += LARGE_BYTES)
+        image[at / LARGE_BYTES] = image_table(at, false);
+    root[index_of(DIRECT_MAP, 3)] = direct_phys | PTE_PRESENT | PTE_WRITE;
+    root[index_of(VMAP, 3)] = vmap_phys | PTE_PRESENT | PTE_WRITE;
+    root[index_of(KERNEL_OFFSET, 3)] = high_phys | PTE_PRESENT | PTE_WRITE;
+    high[index_of(KERNEL_OFFSET, 2)] = image_phys | PTE_PRESENT | PTE_WRITE;
+    kernel_root = root_phys;
+    write_cr3(root_phys);
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A task's registers. User state (FPU, FS and GS bases) stays in the CPU while kernel threads and
+ * the idle task run and is exchanged only when another user task comes; cpu->user_owner says whose
+ * it is. */
+#include "base/errno.h"
+#include "base/mem.h"
+#include "kernel/arch/x86_64/asm.h"
+#include "kernel/mm/kmem.h"
+#include "kernel/mm/space.h"
+#include "kernel/sched/sched.h"
+
+struct task *switch_stack(uint64_t *save_rsp, uint64_t next_rsp, struct task *pass);
+
+struct regs *task_regs(const struct task *t)
+{
+    return (struct regs *)(t->arch->stack_top - sizeof(struct regs));
+}
+
+void arch_task_init(struct arch_task *a, void (*first)(void), uint64_t r12, uint64_t r13)
+{
+    // What switch_stack pops: r15 r14 r13 r12 rbx rbp and the return address.
+    const uint64_t frame[7] = {0, 0, r13, r12, 0, 0, (uint64_t)first};
+    a->rsp = a->stack_top - sizeof(struct regs) - sizeof(frame);
+    memcpy((void *)a->rsp, frame, sizeof(frame));
+}
+
+static void fpu_save(uint8_t *area)
+{
+    if (cpu_features.xsave)
+        __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+}
+
+static void fpu_load(const uint8_t *area)
+{
+    if (cpu_features.xsave)
+        __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+    else
+        __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+static void bases_save(struct arch_task *a)
+{
+    if (!cpu_features.fsgsbase)
+        return; // only arch_prctl changes them
+    a->fs_base = rdfsbase();
+    a->gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+}
+
+static void bases_load(const struct arch_task *a)
+{
+    if (cpu_features.fsgsbase)
+        wrfsbase(a->fs_base);
+    else
+        wrmsr(MSR_FS_BASE, a->fs_base);
+    wrmsr(MSR_KERNEL_GS_BASE, a->gs_base);
+}
+
+void arch_user_save(struct task *t)
+{
+    if (this_cpu()->user_owner != t)
+        return;
+    fpu_save(t->arch->fpu);
+    bases_save(t->arch);
+}
+
+void arch_user_load(struct task *t)
+{
+    this_cpu()->user_owner = t;
+    fpu_load(t->arch->fpu);
+    bases_load(t->arch);
+}
+
+int arch_task_init_user(struct task *t, bool inherit)
+{
+    struct arch_task *a = t->arch;
+    size_t bytes = 64; // kmalloc aligns powers of two to themselves
+    while (bytes < cpu_features.fpu_bytes)
+        bytes *= 2;
+    a->fpu = kzalloc(bytes);
+    if (a->fpu == NULL)
+        return -ENOMEM;
+    a->user = true;
+    if (inherit) {
+        const struct arch_task *from = current()->arch;
+        arch_user_save(current());
+        memcpy(a->fpu, from->fpu, cpu_features.fpu_bytes);
+        a->fs_base = from->fs_base;
+        a->gs_base = from->gs_base;
+        return 0;
+    }
+    const uint16_t control_word = 0x37f; // as Linux and the System V ABI start a program
+    const uint32_t mxcsr = 0x1f80;
+    memcpy(a->fpu, &control_word, sizeof(control_word));
+    memcpy(a->fpu + 24, &mxcsr, sizeof(mxcsr));
+    return 0;
+}
+
+void arch_task_deinit(struct task *t)
+{
+    if (this_cpu()->user_owner == t)
+        this_cpu()->user_owner = NULL;
+    kfree(t->arch->fpu);
+}
+
+struct task *arch_switch(struct task *from, struct task *to)
+{
+    struct cpu *c = this_cpu();
+    cpu_set_kernel_stack(c, to->arch->stack_top);
+    if (to->arch->user && c->user_owner != to) {
+        if (c->user_owner != NULL)
+            arch_user_save(c->user_owner);
+        mm_activate(to->process->mm);
+        arch_user_load(to);
+    }
+    return switch_stack(&from->arch->rsp, to->arch->rsp, from);
+}
