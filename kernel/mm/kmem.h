@@ -15,10 +15,10 @@ void kfree(void *p); // NULL is fine
 
 /* One per page frame. */
 struct page {
-    uint32_t refs; // atomic; 0: free
-    uint8_t order; // of the block, while free or allocated as a block
-    uint8_t flags; // private to mm
-    uint16_t state; // owner's; atomic
+    uint32_t refs;    // atomic; 0: free
+    uint8_t order;    // of the block, while free or allocated as a block
+    uint8_t flags;    // private to mm
+    uint16_t state;   // owner's; atomic
     struct list link; // owner's: free list, page cache ...
     void *owner;      // owner's: page cache object ...
     uint64_t index;   // owner's: page index in the file ...
@@ -33,7 +33,7 @@ NONNULL void *page_virt(const struct page *p);
 NONNULL uint64_t page_phys(const struct page *p);
 NONNULL struct page *page_of(const void *direct_map_address);
 NONNULL uint64_t phys_of(const void *direct_map_address);
-void *virt_of(uint64_t phys); // RAM and low device memory below 4 GiB are mapped
+void *virt_of(uint64_t phys); // RAM only; device memory: mmio_map
 
 /* Map device registers (uncached). phys and bytes need no alignment. NULL when out of room. */
 MUST_CHECK volatile void *mmio_map(uint64_t phys, size_t bytes);

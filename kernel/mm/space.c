@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Address spaces. Linux 6.1 mm/mmap.c, mm/mprotect.c and mm/memory.c say what programs expect.
+ *
+ * A leaf entry of the page tables that is not 0 holds a reference on its page. A page that may not
+ * be accessed (PROT_NONE) stays in its entry without PTE_PRESENT. PTE_OWNED marks pages that belong
+ * to this space alone and may be written in place; others are the page cache's. */
+#include "kernel/mm/space.h"
+
+#include "base/mem.h"
+#include "kernel/arch/x86_64/asm.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/pt.h"
+#include "kernel/vfs/file.h"
+
+enum { PTE_OWNED = 1 << 9, FLUSH_SINGLE_MAX = 32 };
+
+static uint64_t pte_for(uint64_t phys, const struct vma *v, bool owned)
+{
+    uint64_t e = phys | PTE_USER | PTE_ACCESSED | (owned ? PTE_OWNED : 0);
+    if (v->prot & (MM_READ | MM_WRITE | MM_EXEC))
+        e |= PTE_PRESENT;
+    if ((v->prot & MM_WRITE) && (owned || v->shared))
+        e |= PTE_WRITE | PTE_DIRTY;
+    if (!(v->prot & MM_EXEC))
+        e |= PTE_NX;
+    return e;
+}
+
+/* Entries in [start, end) of mm have lost rights: no CPU may go on using them. */
+static void flush(struct mm *mm, uint64_t start, uint64_t end)
+{
+    if (this_cpu()->active_mm != mm)
+        return;
+    if ((end - start) >> PAGE_SHIFT > FLUSH_SINGLE_MAX) {
+        write_cr3(mm->root);
+        return;
+    }
+    for (uint64_t at = start; at < end; at += PAGE_SIZE)
+        invlpg(at);
+}
+
+struct mm *mm_new(void)
+{
+    struct mm *mm = kzalloc(sizeof(*mm));
+    if (mm == NULL)
+        return NULL;
+    mm->refs = 1;
+    mutex_init(&mm->lock);
+    mm->map_top = USER_END;
+    mm->root = pt_root_new();
+    if (mm->root == 0) {
+        kfree(mm);
+        return NULL;
+    }
+    return mm;
+}
+
+static void vma_free(struct vma *v)
+{
+    file_put(v->file);
+    kfree(v);
+}
+
+static void zap_leaf(uint64_t *entry, UNUSED uint64_t address, void *ctx)
+{
+    struct mm *mm = ctx;
+    struct page *p = page_of(virt_of(*entry & PTE_ADDR));
+    *entry = 0;
+    mm->resident--;
+    page_put(p);
+}
+
+/* Drop every page in [start, end). On one CPU the pages may be put before the flush, because no
+ * user code runs in between. */
+static void zap(struct mm *mm, uint64_t start, uint64_t end)
+{
+    uint64_t before = mm->resident;
+    pt_for_each(mm->root, start, end, zap_leaf, mm);
+    if (mm->resident != before)
+        flush(mm, start, end);
+}
+
+void mm_put(struct mm *mm)
+{
+    if (mm == NULL || __atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    zap(mm, 0, USER_END);
+    pt_free_tables(mm->root, 0, USER_END + PAGE_SIZE);
+    for (struct vma *v; (v = vma_find(&mm->vmas, 0)) != NULL;) {
+        vma_remove(&mm->vmas, v);
+        vma_free(v);
+    }
+    pt_root_free(mm->root);
+    kfree(mm);
+}
+
+void mm_activate(struct mm *mm)
+{
+    struct cpu *c = this_cpu();
+    struct mm *before = c->active_mm;
+    if (before == mm)
+        return;
+    __atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
+    c->active_mm = mm;
+    write_cr3(mm->root);
+    mm_put(before);
+}
+
+static struct vma *vma_alloc(void)
+{
+    return kzalloc(sizeof(struct vma));
+}
+
+/* Cut v at `at` if that lies inside it, with *spare, which is used up. */
+static void split_at(struct mm *mm, struct vma *v, uint64_t at, struct vma **spare)
+{
+    if (at <= v->start || at >= v->end)
+        return;
+    struct vma *upper = TAKE(*spare);
+    vma_split(&mm->vmas, v, at, upper);
+    if (upper->file != NULL)
+        file_get(upper->file);
+}
+
+/* Cut mappings at both ends of the range, so that it holds whole ones. Everything that can fail
+ * fails here. */
+static int isolate(struct mm *mm, uint64_t start, uint64_t end)
+{
+    struct vma *a = vma_find(&mm->vmas, start), *b = vma_find(&mm->vmas, end - 1);
+    bool cut_a = a != NULL && a->start < start, cut_b = b != NULL && b->start < end && b->end > end;
+    if (mm->vmas.count + cut_a + cut_b > VMAS_MAX)
+        return -ENOMEM;
+    struct vma *spare_a = cut_a ? vma_alloc() : NULL, *spare_b = cut_b ? vma_alloc() : NULL;
+    if ((cut_a && spare_a == NULL) || (cut_b && spare_b == NULL)) {
+        kfree(spare_a);
+        kfree(spare_b);
+        return -ENOMEM;
+    }
+    if (cut_a)
+        split_at(mm, a, start, &spare_a);
+    if (cut_b)
+        split_at(mm, vma_find(&mm->vmas, end - 1), end, &spare_b);
+    return 0;
+}
+
+/* Join what has become alike in and around the range. */
+static void merge_range(struct mm *mm, uint64_t start, uint64_t end)
+{
+    for (struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start <= end;) {
+        struct vma *next = vma_next(v);
+        if (vma_merge(&mm->vmas, v))
+            vma_free(v);
+        v = next;
+    }
+}
+
+static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end)
+{
+    int r = isolate(mm, start, end);
+    if (r < 0)
+        return r;
+    bool any = false;
+    for (struct vma *v; (v = vma_find(&mm->vmas, start)) != NULL && v->start < end;) {
+        vma_remove(&mm->vmas, v);
+        vma_free(v);
+        any = true;
+    }
+    if (!any)
+        return 0;
+    zap(mm, start, end);
+    // Tables go when no mapping needs them any more.
+    const struct vma *next = vma_find(&mm->vmas, start), *before = NULL;
+    before = next != NULL         ? vma_prev(next)
+             : mm->vmas.count > 0 ? RB_ENTRY(rb_end(&mm->vmas.tree, 1), struct vma, node)
+                                  : NULL;
+    uint64_t low = before != NULL ? before->end : 0, high = next != NULL ? next->start : USER_END;
+    const uint64_t span = 2 << 20;
+    low = MAX(ALIGN_DOWN(start, span), ALIGN_UP(low, span));
+    high = MIN(ALIGN_UP(end, span), ALIGN_DOWN(high, span));
+    if (low < high) {
+        pt_free_tables(mm->root, low, high);
+        if (this_cpu()->active_mm == mm)
+            write_cr3(mm->root); // drops cached upper levels too
+    }
+    return 0;
+}
+
+int mm_unmap(struct mm *mm, uint64_t start, uint64_t end)
+{
+    mutex_lock(&mm->lock);
+    int r = unmap_locked(mm, start, end);
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+/* Where a new mapping goes: 0 with *ret, or -ENOMEM, -EEXIST. */
+static int place(struct mm *mm, const struct map_request *q, uint64_t *ret)
+{
+    if (q->fixed) {
+        *ret = q->address;
+        bool is_free = vma_free_range(&mm->vmas, q->address, q->address + q->bytes);
+        return q->no_replace && !is_free ? -EEXIST : 0;
+    }
+    uint64_t top = q->low_2gib ? MIN(mm->map_top, 0x80000000ull) : mm->map_top;
+    if (q->address >= USER_MIN && q->address <= USER_END - q->bytes &&
+        (!q->low_2gib || q->address <= top - q->bytes) &&
+        vma_free_range(&mm->vmas, q->address, q->address + q->bytes)) {
+        *ret = q->address;
+        return 0;
+    }
+    *ret = vma_gap(&mm->vmas, q->bytes, USER_MIN, top);
+    if (*ret == 0 && !q->low_2gib)
+        *ret = vma_gap(&mm->vmas, q->bytes, USER_MIN, USER_END);
+    return *ret != 0 ? 0 : -ENOMEM;
+}
+
+static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_address)
+{
+    uint64_t at;
+    if (q->bytes == 0 || q->bytes > USER_END - USER_MIN)
+        return q->bytes == 0 ? -EINVAL : -ENOMEM;
+    if (q->fixed && (q->address < USER_MIN || q->address > USER_END - q->bytes))
+        return q->address < USER_MIN ? -EPERM : -ENOMEM;
+    int r = place(mm, q, &at);
+    if (r < 0)
+        return r;
+    struct vma *v = mm->vmas.count < VMAS_MAX ? vma_alloc() : NULL;
+    if (v == NULL)
+        return -ENOMEM;
+    if (q->fixed && (r = unmap_locked(mm, at, at + q->bytes)) < 0) {
+        kfree(v);
+        return r;
+    }
+    *v = (struct vma){.start = at,
+                      .end = at + q->bytes,
+                      .offset = q->offset,
+                      .file = q->file != NULL ? file_get(q->file) : NULL,
+                      .name = q->name,
+                      .prot = q->prot,
+                      .max_prot = q->max_prot,
+                      .shared = q->shared,
+                      .grows_down = q->grows_down};
+    vma_insert(&mm->vmas, v);
+    merge_range(mm, at, at + q->bytes);
+    *ret_address = at;
+    return 0;
+}
+
+int mm_map(struct mm *mm, const struct map_request *q, uint64_t *ret_address)
+{
+    mutex_lock(&mm->lock);
+    int r = map_locked(mm, q, ret_address);
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+/* Is every page of the range mapped, and may all get this protection? */
+static int check_range(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot)
+{
+    uint64_t at = start;
+    for (const struct vma *v = vma_find(&mm->vmas, start); at < end; v = vma_next(v)) {
+        if (v == NULL || v->start > at)
+            return -ENOMEM;
+        if (prot & ~v->max_prot)
+            return -EACCES;
+        at = v->end;
+        if (at >= end)
+            break;
+    }
+    return 0;
+}
+
+static void protect_leaf(uint64_t *entry, UNUSED uint64_t address, void *ctx)
+{
+    const struct vma *v = ctx;
+    *entry = pte_for(*entry & PTE_ADDR, v, (*entry & PTE_OWNED) != 0);
+}
+
+int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot)
+{
+    mutex_lock(&mm->lock);
+    int r = check_range(mm, start, end, prot);
+    if (r == 0)
+        r = isolate(mm, start, end);
+    if (r == 0) {
+        for (struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start < end;
+             v = vma_next(v)) {
+            if (v->prot == prot)
+                continue;
+            v->prot = prot;
+            pt_for_each(mm->root, v->start, v->end, protect_leaf, v);
+        }
+        flush(mm, start, end);
+        merge_range(mm, start, end);
+    }
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+int mm_discard(struct mm *mm, uint64_t start, uint64_t end)
+{
+    mutex_lock(&mm->lock);
+    int r = check_range(mm, start, end, 0);
+    zap(mm, start, end); // Linux drops what is there even with holes in the range
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+uint64_t mm_brk(struct mm *mm, uint64_t wish)
+{
+    mutex_lock(&mm->lock);
+    uint64_t old_end = ALIGN_UP(mm->brk, (uint64_t)PAGE_SIZE);
+    uint64_t new_end = ALIGN_UP(wish, (uint64_t)PAGE_SIZE);
+    int r = 0;
+    if (wish < mm->brk_start || wish > USER_END - PAGE_SIZE) {
+        r = -ENOMEM;
+    } else if (new_end < old_end) {
+        r = unmap_locked(mm, new_end, old_end);
+    } else if (new_end > old_end) {
+        struct map_request q = {.address = old_end,
+                                .bytes = new_end - old_end,
+                                .prot = MM_READ | MM_WRITE,
+                                .max_prot = MM_READ | MM_WRITE | MM_EXEC,
+                                .fixed = true,
+                                .no_replace = true,
+                                .name = "[heap]"};
+        // The next mapping above keeps a page of distance.
+        r = vma_free_range(&mm->vmas, old_end, new_end + PAGE_SIZE) ? map_locked(mm, &q, &old_end)
+                                                                    : -ENOMEM;
+    }
+    if (r == 0)
+        mm->brk = wish;
+    uint64_t now = mm->brk;
+    mutex_unlock(&mm->lock);
+    return now;
+}
+
+struct move {
+    struct mm *mm;
+    uint64_t delta; // new - old
+    bool failed;
+};
+
+static void move_leaf(uint64_t *entry, uint64_t address, void *ctx)
+{
+    struct move *m = ctx;
+    uint64_t *to = pt_entry(m->mm->root, address + m->delta, true);
+    if (to == NULL) { // the page is lost to the program: it reads as never written
+        m->failed = true;
+        return;
+    }
+    *to = *entry;
+    *entry = 0;
+}
+
+/* Grow or move the mapping `v` (which holds [old, old + old_bytes)). */
+static int remap_grow(struct mm *mm, struct vma *v, uint64_t old, uint64_t old_bytes,
+                      uint64_t new_bytes, bool may_move, uint64_t fixed, uint64_t *ret)
+{
+    uint64_t old_end = old + old_bytes;
+    if (fixed == 0 && v->end == old_end && new_bytes <= USER_END - old &&
+        vma_free_range(&mm->vmas, old_end, old + new_bytes)) {
+        vma_resize(&mm->vmas, v, v->start, old + new_bytes);
+        merge_range(mm, old, old + new_bytes);
+        *ret = old;
+        return 0;
+    }
+    if (!may_move)
+        return -ENOMEM;
+    struct map_request q = {.address = fixed,
+                            .bytes = new_bytes,
+                            .prot = v->prot,
+                            .max_prot = v->max_prot,
+                            .fixed = fixed != 0,
+                            .shared = v->shared,
+                            .file = v->file,
+                            .offset = v->offset + (old - v->start),
+                            .name = v->name};
+    uint64_t at;
+    // Page tables first: from here on nothing may fail half way.
+    int r = map_locked(mm, &q, &at);
+    if (r < 0)
+        return r;
+    for (uint64_t a = at; a < at + MIN(old_bytes, new_bytes); a += PAGE_SIZE) {
+        if (pt_entry(mm->root, old + (a - at), false) == NULL ||
+            pt_entry(mm->root, a, true) != NULL)
+            continue;
+        r = unmap_locked(mm, at, at + new_bytes);
+        return r < 0 ? r : -ENOMEM;
+    }
+    struct move m = {.mm = mm, .delta = at - old};
+    pt_for_each(mm->root, old, old + MIN(old_bytes, new_bytes), move_leaf, &m);
+    ASSERT(!m.failed);
+    flush(mm, old, old_end);
+    *ret = at;
+    return unmap_locked(mm, old, old_end);
+}
+
+static int remap_locked(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes,
+                        bool may_move, uint64_t fixed, uint64_t *ret)
+{
+    struct vma *v = vma_find(&mm->vmas, old);
+    if (v == NULL || v->start > old || old_bytes > v->end - old)
+        return -EFAULT;
+    if (fixed == 0 && new_bytes <= old_bytes) {
+        *ret = old;
+        return new_bytes < old_bytes ? unmap_locked(mm, old + new_bytes, old + old_bytes) : 0;
+    }
+    return remap_grow(mm, v, old, old_bytes, new_bytes, may_move, fixed, ret);
+}
+
+int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes, bool may_move,
+             uint64_t fixed, uint64_t *ret_address)
+{
+    mutex_lock(&mm->lock);
+    int r = remap_locked(mm, old, old_bytes, new_bytes, may_move, fixed, ret_address);
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+int mm_install_page(struct mm *mm, uint64_t address, struct page *p)
+{
+    mutex_lock(&mm->lock);
+    struct vma *v = vma_find(&mm->vmas, address);
+    ASSERT(v != NULL && v->start <= address);
+    uint64_t *e = pt_entry(mm->root, address, true);
+    if (e != NULL) {
+        ASSERT(*e == 0);
+        page_get(p);
+        *e = pte_for(page_phys(p), v, false);
+        mm->resident++;
+    }
+    mutex_unlock(&mm->lock);
+    return e != NULL ? 0 : -ENOMEM;
+}
+
+/* The mapping that a fault at this address falls into, a stack grown to it: or NULL. */
+static struct vma *fault_vma(struct mm *mm, uint64_t address)
+{
+    struct vma *v = vma_find(&mm->vmas, address);
+    if (v == NULL || v->start <= address)
+        return v;
+    if (!v->grows_down || v->end - address > mm->stack_limit)
+        return NULL;
+    const struct vma *below = vma_prev(v);
+    uint64_t start = ALIGN_DOWN(address, (uint64_t)PAGE_SIZE);
+    uint64_t floor = below != NULL && below->prot != 0 ? below->end + STACK_GUARD_BYTES
+                     : below != NULL                   ? below->end
+                                                       : USER_MIN;
+    if (start < floor)
+        return NULL;
+    vma_resize(&mm->vmas, v, start, v->end);
+    return v;
+}
+
+/* A new page of this space's own, as the first touch finds it. */
+static int fault_anonymous(struct mm *mm, const struct vma *v, uint64_t *e)
+{
+    struct page *p = page_alloc_zero(0);
+    if (p == NULL)
+        return -ENOMEM;
+    *e = pte_for(page_phys(p), v, true);
+    mm->resident++;
+    return 0;
+}
+
+static int fault_file(struct mm *mm, const struct vma *v, uint64_t *e, uint64_t address, bool write)
+{
+    struct page *p;
+    uint64_t index =
+        (v->offset + (ALIGN_DOWN(address, (uint64_t)PAGE_SIZE) - v->start)) >> PAGE_SHIFT;
+    int r = v->file->ops->get_page(v->file, index, write && v->shared, &p);
+    if (r < 0)
+        return r == -ENOMEM ? r : -EIO;
+    bool owned = write && !v->shared;
+    if (owned) {
+        struct page *copy = page_alloc(0);
+        if (copy != NULL)
+            memcpy(page_virt(copy), page_virt(p), PAGE_SIZE);
+        page_put(p);
+        if (copy == NULL)
+            return -ENOMEM;
+        p = copy;
+    }
+    *e = pte_for(page_phys(p), v, owned);
+    if (v->shared && !write)
+        *e &= ~(uint64_t)PTE_WRITE; // the file hears of the first write
+    mm->resident++;
+    return 0;
+}
+
+/* The page is there but not writable: make it ours. */
+static int fault_write_present(struct mm *mm, const struct vma *v, uint64_t *e, uint64_t address)
+{
+    struct page *old = page_of(virt_of(*e & PTE_ADDR));
+    if (v->shared) {
+        struct page *p = old;
+        if (v->file != NULL) {
+            zap(mm, ALIGN_DOWN(address, (uint64_t)PAGE_SIZE), address + 1);
+            return fault_file(mm, v, e, address, true);
+        }
+        *e = pte_for(page_phys(p), v, true);
+    } else {
+        struct page *copy = page_alloc(0);
+        if (copy == NULL)
+            return -ENOMEM;
+        memcpy(page_virt(copy), page_virt(old), PAGE_SIZE);
+        *e = pte_for(page_phys(copy), v, true);
+        page_put(old);
+    }
+    flush(mm, ALIGN_DOWN(address, (uint64_t)PAGE_SIZE), address + 1);
+    return 0;
+}
+
+static int fault_locked(struct mm *mm, uint64_t address, unsigned access)
+{
+    const struct vma *v = address < USER_END ? fault_vma(mm, address) : NULL;
+    if (v == NULL)
+        return -EFAULT;
+    uint8_t need = access & FAULT_WRITE ? MM_WRITE : access & FAULT_EXEC ? MM_EXEC : 0;
+    if ((v->prot & need) != need || v->prot == 0)
+        return -EACCES;
+    uint64_t *e = pt_entry(mm->root, address, true);
+    if (e == NULL)
+        return -ENOMEM;
+    if (*e == 0)
+        return v->file != NULL ? fault_file(mm, v, e, address, access & FAULT_WRITE)
+                               : fault_anonymous(mm, v, e);
+    if ((access & FAULT_WRITE) && !(*e & PTE_WRITE))
+        return fault_write_present(mm, v, e, address);
+    invlpg(address); // another thread was faster, or the CPU had an old entry
+    return 0;
+}
+
+int mm_fault(struct mm *mm, uint64_t address, unsigned access)
+{
+    mutex_lock(&mm->lock);
+    int r = fault_locked(mm, address, access);
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+int mm_populate(struct mm *mm, uint64_t start, uint64_t end)
+{
+    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+        mutex_lock(&mm->lock);
+        const struct vma *v = vma_find(&mm->vmas, at);
+        bool write = v != NULL && v->start <= at && (v->prot & MM_WRITE) && !v->shared;
+        int r = v != NULL && v->prot == 0 ? 0 : fault_locked(mm, at, write ? FAULT_WRITE : 0);
+        mutex_unlock(&mm->lock);
+        if (r < 0)
+            return r == -ENOMEM ? r : -EFAULT;
+    }
+    return 0;
+}
+
+static void count_leaf(UNUSED uint64_t *entry, UNUSED uint64_t address, void *ctx)
+{
+    *(uint64_t *)ctx += PAGE_SIZE;
+}
+
+int mm_for_each(struct mm *mm, int (*fn)(const struct vma_info *v, void *ctx), void *ctx)
+{
+    int r = 0;
+    mutex_lock(&mm->lock);
+    for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL && r == 0; v = vma_next(v)) {
+        struct vma_info info = {.start = v->start,
+                                .end = v->end,
+                                .offset = v->file != NULL ? v->offset : 0,
+                                .prot = v->prot,
+                                .shared = v->shared,
+                                .name = v->name};
+        if (info.name == NULL)
+            info.name = v->file != NULL ? file_path(v->file) : "";
+        pt_for_each(mm->root, v->start, v->end, count_leaf, &info.resident_bytes);
+        r = fn(&info, ctx);
+    }
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
+void mm_stats_get(struct mm *mm, struct mm_stats *ret)
+{
+    mutex_lock(&mm->lock);
+    *ret = (struct mm_stats){.virtual_bytes = mm->vmas.bytes,
+                             .resident_bytes = mm->resident << PAGE_SHIFT};
+    for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL; v = vma_next(v)) {
+        uint64_t bytes = v->end - v->start;
+        if (v->grows_down)
+            ret->stack_bytes += bytes;
+        else if (v->prot & MM_EXEC)
+            ret->text_bytes += bytes;
+        else if ((v->prot & MM_WRITE) && !v->shared)
+            ret->data_bytes += bytes;
+    }
+    mutex_unlock(&mm->lock);
+}

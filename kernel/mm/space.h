@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* Changing address spaces: what mmap & co, the loader and the page fault do. Addresses and lengths
+ * are whole pages unless said otherwise. Lock order: mm.h. */
+#include "base/errno.h"
+#include "kernel/mm/layout.h"
+#include "kernel/mm/mm.h"
+#include "kernel/mm/vma.h"
+#include "kernel/sched/lock.h"
+
+enum { VMAS_MAX = 65530, STACK_GUARD_BYTES = 1 << 20 };
+
+struct mm {
+    uint32_t refs; // atomic
+    uint64_t root; // physical; tables protected by lock
+    struct mutex lock;
+    struct vma_set vmas;     // protected by lock
+    uint64_t resident;       // pages; protected by lock
+    uint64_t brk_start, brk; // bytes; protected by lock
+    uint64_t map_top;        // mappings without an address are put below; immutable after exec
+    uint64_t stack_limit;    // bytes; RLIMIT_STACK
+};
+
+MUST_CHECK struct mm *mm_new(void);
+void mm_put(struct mm *mm);
+/* Load the tables of mm on this CPU. */
+NONNULL void mm_activate(struct mm *mm);
+
+struct map_request {
+    uint64_t address; // 0: anywhere, else a wish, or the place if fixed
+    uint64_t bytes;
+    uint8_t prot, max_prot; // MM_*
+    bool fixed;             // exactly there, replacing what is there
+    bool no_replace;        // with fixed: -EEXIST instead
+    bool shared, grows_down, low_2gib;
+    struct file *file; // borrowed; NULL: anonymous
+    uint64_t offset;
+    const char *name;
+};
+/* 0 with *ret_address; -ENOMEM, -EEXIST, -EINVAL. */
+NONNULL MUST_CHECK int mm_map(struct mm *mm, const struct map_request *q, uint64_t *ret_address);
+/* 0; -ENOMEM when a mapping would have to be split and cannot. */
+NONNULL MUST_CHECK int mm_unmap(struct mm *mm, uint64_t start, uint64_t end);
+/* 0; -ENOMEM with a hole in the range; -EACCES. */
+NONNULL MUST_CHECK int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot);
+/* Drop the pages: anonymous memory reads as zero again, files as the file. 0; -ENOMEM with a hole.
+ */
+NONNULL MUST_CHECK int mm_discard(struct mm *mm, uint64_t start, uint64_t end);
+/* As mremap(2). */
+NONNULL MUST_CHECK int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes,
+                                bool may_move, uint64_t fixed, uint64_t *ret_address);
+/* Change the break; returns the break in force. */
+NONNULL uint64_t mm_brk(struct mm *mm, uint64_t wish);
+/* Make the pages present: 0, -ENOMEM, -EFAULT. */
+NONNULL MUST_CHECK int mm_populate(struct mm *mm, uint64_t start, uint64_t end);
+/* Put a page of the kernel's own (vDSO) at an address of an existing mapping. Takes a reference. */
+NONNULL MUST_CHECK int mm_install_page(struct mm *mm, uint64_t address, struct page *p);
+
+enum { FAULT_WRITE = 1, FAULT_EXEC = 2 };
+/* Resolve a page fault at any address (not aligned). 0; -EFAULT nothing is mapped there; -EACCES
+ * not allowed; -EIO the file ends before or cannot be read; -ENOMEM. May sleep. */
+NONNULL MUST_CHECK int mm_fault(struct mm *mm, uint64_t address, unsigned access);
