@@ -20,8 +20,27 @@ struct spinlock {
     uint16_t next, owner; // tickets
 };
 
-NONNULL void spin_lock(struct spinlock *l);
-NONNULL void spin_unlock(struct spinlock *l);
+NONNULL static inline void spin_lock(struct spinlock *l)
+{
+    uint16_t mine = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+    // Acquire pairs with the release in spin_unlock.
+    while (UNLIKELY(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != mine))
+        __builtin_ia32_pause();
+}
+
+// True when taken; never waits.
+NONNULL MUST_CHECK static inline bool spin_trylock(struct spinlock *l)
+{
+    uint16_t owner = __atomic_load_n(&l->owner, __ATOMIC_RELAXED), next = owner;
+    return __atomic_compare_exchange_n(&l->next, &next, (uint16_t)(owner + 1), false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+NONNULL static inline void spin_unlock(struct spinlock *l)
+{
+    __atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+}
+
 NONNULL MUST_CHECK uint64_t spin_lock_irqsave(struct spinlock *l); // returns the flags to restore
 NONNULL void spin_unlock_irqrestore(struct spinlock *l, uint64_t flags);
 

@@ -2,9 +2,9 @@
 #pragma once
 /* One-shot timers and clocks. Tickless: the hardware is armed for the earliest deadline only. */
 #include "base/base.h"
-#include "base/list.h"
+#include "base/rbtree.h"
 
-#define NS_PER_SEC 1000000000ull
+#define NS_PER_SEC     1000000000ull
 #define DEADLINE_NEVER UINT64_MAX
 
 uint64_t clock_mono_ns(void); // CLOCK_MONOTONIC: since boot
@@ -14,9 +14,9 @@ uint64_t clock_real_ns(void); // CLOCK_REALTIME: since 1970; boot time from sker
 struct ktimer {
     void (*run)(struct ktimer *t);
     uint64_t deadline_ns; // immutable while armed
-    size_t heap_index;    // private
+    struct rb_node node;  // private
     uint32_t cpu;         // private
-    bool armed;           // private
+    uint8_t state;        // private
 };
 
 NONNULL void ktimer_init(struct ktimer *t, void (*run)(struct ktimer *t));

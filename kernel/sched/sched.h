@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* The scheduler's own state, and its interface to the architecture and to process code. One run
+ * queue a CPU, ordered by weighted run time; the least served runs next. Pre-emption happens on the
+ * way back to user mode, and a timer is armed for it only while somebody else wants the CPU.
+ *
+ * Lock order: waitq.lock, process->lock, mutex.lock -> runq.lock. */
+#include "base/base.h"
+#include "base/rbtree.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/sched/lock.h"
+#include "kernel/sched/task.h"
+#include "kernel/sched/timer.h"
+#include "kernel/sched/wait.h"
+
+// struct task.need_work.
+enum {
+    TASK_WORK_SIGNAL = 1, // look at pending signals
+    TASK_WORK_RETURN = 2, // every register may have changed: full return
+    TASK_WORK_EXIT = 4,   // the process ends: leave at once
+};
+
+enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };
+
+struct arch_task {
+    uint64_t rsp;       // while switched out
+    uint64_t stack_top; // immutable
+    uint64_t fs_base, gs_base;
+    uint32_t no_fault; // user accesses that may not sleep, nested; own task
+    bool user;         // runs a program: has FPU state and segment bases
+    uint8_t *fpu;      // XSAVE area, 64-byte aligned; own task, or switched out
+};
+
+struct sched_task {
+    struct rb_node node; // protected by runq.lock
+    uint64_t vruntime;   // protected by runq.lock
+    uint64_t run_ns;     // protected by runq.lock; CPU time up to the last switch
+    uint64_t run_start;  // protected by runq.lock; when it got the CPU
+    uint32_t state;      // atomic, enum task_state
+    bool queued;         // protected by runq.lock: runs or waits for the CPU
+    struct cpu *cpu;     // whose queue; immutable while there is no balancing
+    struct ktimer sleep_timer;
+    bool timed_out;                            // own task
+    uint64_t switches_wanted, switches_forced; // own task
+};
+
+struct task_full { // one allocation
+    struct task task;
+    struct arch_task arch;
+    struct sched_task sched;
+};
+
+void sched_init_cpu(struct cpu *c); // makes the calling thread the CPU's idle task
+NORETURN void sched_idle(void);     // its life
+
+/* A new task of process p, not yet running. Its kernel stack has room for the user registers at the
+ * top (task_regs); once started it begins in `first` (entry.S: kthread_first, user_fork_return)
+ * with r12 and r13 as given. NULL: out of memory. */
+struct task *task_new(struct process *p, void (*first)(void), uint64_t r12, uint64_t r13);
+NONNULL void task_free(struct task *t); // one that never ran, or is dead
+NONNULL void task_start(struct task *t);
+NORETURN void task_finish(void); // the current task ends; its memory is freed after the switch
+void task_first_run(struct task *before); // entry.S
+void sched_yield_task(void);              // behind everybody else who wants this CPU
+void schedule(void); // give the CPU away if another task is due, or the current one sleeps
+
+/* Time that a CPU has spent on tasks. */
+NONNULL uint64_t sched_busy_ns(const struct cpu *c);
+/* CPU time of a task up to now. */
+NONNULL uint64_t task_cpu_ns(struct task *t);
+
+extern struct process kernel_process; // of kernel threads: pid 0
+
+/* Between kernel and user mode, and when idle: timers, deferred work, another task's turn. */
+NONNULL void cpu_do_work(struct cpu *c);
+
+void work_run(void); // sched/work.c: everything raised on this CPU
+void timers_init(struct cpu *c);
+void timers_run(void);                       // work context: what is due on this CPU
+void timers_arm_slice(uint64_t deadline_ns); // reschedule this CPU then, besides the ktimers
+uint64_t timers_slice(void);                 // what was last armed
+
+/* arch/x86_64/task.c: registers. */
+NONNULL void arch_task_init(struct arch_task *a, void (*first)(void), uint64_t r12, uint64_t r13);
+/* Give it user state, fresh or as the current task has it now. 0 or -ENOMEM. */
+MUST_CHECK int arch_task_init_user(struct task *t, bool inherit);
+NONNULL void arch_task_deinit(struct task *t);
+/* Run `to` on this CPU; returns when `from` runs again, with the task that ran before it. */
+NONNULL struct task *arch_switch(struct task *from, struct task *to);
+NONNULL struct regs *task_regs(const struct task *t);
+NONNULL void arch_user_save(struct task *t); // current registers of the user owner into *t->arch
+NONNULL void arch_user_load(struct task *t); // the other way

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One-shot timers: a tree a CPU, ordered by deadline; the hardware is armed for the first one, and
+ * only when that is earlier than what it is armed for already.
+ *
+ * ktimers run in work context on the CPU that armed them. timers.lock is taken by tasks and work
+ * only; the interrupt just notes CPU_WORK_TIMER. */
+#include "kernel/sched/timer.h"
+
+#include "kernel/arch/x86_64/apic.h"
+#include "kernel/arch/x86_64/asm.h"
+#include "kernel/arch/x86_64/clock.h"
+#include "kernel/sched/sched.h"
+
+enum { IDLE, ARMED, RUNNING };
+
+struct timers {
+    struct spinlock lock;
+    struct rb_tree tree;    // protected by lock
+    struct rb_node *first;  // protected by lock
+    struct ktimer *running; // protected by lock
+    uint64_t slice_ns;      // own CPU: end of the current time slice
+    uint64_t hardware_ns;   // own CPU: what the hardware is armed for
+};
+
+static struct timers all_timers[CPUS_MAX];
+
+void timers_init(struct cpu *c)
+{
+    c->timers = &all_timers[c->id];
+    c->timers->slice_ns = c->timers->hardware_ns = DEADLINE_NEVER;
+}
+
+/* Make sure that this CPU is interrupted by `deadline`. */
+static void hardware_arm(struct timers *t, uint64_t deadline)
+{
+    uint64_t flags = irq_save();
+    if (deadline < t->hardware_ns) {
+        uint64_t now = clock_mono_ns();
+        t->hardware_ns = deadline;
+        apic_timer_arm(deadline > now ? deadline - now : 1, clock_tsc_at(deadline));
+    }
+    irq_restore(flags);
+}
+
+static struct ktimer *first_of(const struct timers *t)
+{
+    return t->first != NULL ? RB_ENTRY(t->first, struct ktimer, node) : NULL;
+}
+
+static void take_out(struct timers *t, struct ktimer *k)
+{
+    if (t->first == &k->node)
+        t->first = rb_next(&k->node);
+    rb_remove(&t->tree, &k->node);
+    k->state = IDLE;
+}
+
+void ktimer_init(struct ktimer *k, void (*run)(struct ktimer *t))
+{
+    *k = (struct ktimer){.run = run};
+}
+
+void ktimer_arm(struct ktimer *k, uint64_t deadline_ns)
+{
+    (void)ktimer_cancel(k);
+    struct cpu *c = this_cpu();
+    struct timers *t = c->timers;
+    spin_lock(&t->lock);
+    k->deadline_ns = deadline_ns;
+    k->cpu = c->id;
+    k->state = ARMED;
+    struct rb_node **at = &t->tree.root, *parent = NULL;
+    bool leftmost = true;
+    while (*at != NULL) {
+        parent = *at;
+        bool right = deadline_ns >= RB_ENTRY(parent, struct ktimer, node)->deadline_ns;
+        leftmost &= !right;
+        at = &parent->child[right];
+    }
+    rb_insert(&t->tree, &k->node, parent, at);
+    if (leftmost)
+        t->first = &k->node;
+    spin_unlock(&t->lock);
+    if (leftmost)
+        hardware_arm(t, deadline_ns);
+}
+
+bool ktimer_cancel(struct ktimer *k)
+{
+    struct timers *t = &all_timers[k->cpu];
+    spin_lock(&t->lock);
+    bool was = k->state == ARMED;
+    if (was)
+        take_out(t, k);
+    while (t->running == k && k->cpu != this_cpu()->id) {
+        spin_unlock(&t->lock);
+        cpu_relax();
+        spin_lock(&t->lock);
+    }
+    spin_unlock(&t->lock);
+    return was;
+}
+
+void timers_run(void)
+{
+    struct cpu *c = this_cpu();
+    struct timers *t = c->timers;
+    __atomic_fetch_and(&c->need_work, ~(uint32_t)CPU_WORK_TIMER, __ATOMIC_RELAXED);
+    t->hardware_ns = DEADLINE_NEVER;
+    uint64_t now = clock_mono_ns();
+    spin_lock(&t->lock);
+    for (struct ktimer *k; (k = first_of(t)) != NULL && k->deadline_ns <= now;) {
+        take_out(t, k);
+        t->running = k;
+        spin_unlock(&t->lock);
+        k->run(k);
+        spin_lock(&t->lock);
+        t->running = NULL;
+    }
+    uint64_t next = t->first != NULL ? first_of(t)->deadline_ns : DEADLINE_NEVER;
+    spin_unlock(&t->lock);
+    if (t->slice_ns <= now) {
+        t->slice_ns = DEADLINE_NEVER;
+        cpu_need_work(c, CPU_WORK_RESCHED);
+    }
+    next = MIN(next, t->slice_ns);
+    if (next != DEADLINE_NEVER)
+        hardware_arm(t, next);
+}
+
+void timers_arm_slice(uint64_t deadline_ns)
+{
+    struct timers *t = this_cpu()->timers;
+    t->slice_ns = deadline_ns;
+    if (deadline_ns != DEADLINE_NEVER)
+        hardware_arm(t, deadline_ns);
+}
+
+uint64_t timers_slice(void)
+{
+    return this_cpu()->timers->slice_ns;
+}
