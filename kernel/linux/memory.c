@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+/* mmap & co: decode as Linux 6.1 mm/ does, then act through mm/space.h. */
+#include "base/errno.h"
+#include "kernel/linux/syscall.h"
+#include "kernel/mm/space.h"
+#include "kernel/mm/uaccess.h"
+#include "kernel/sched/task.h"
+#include "kernel/vfs/fd.h"
+
+enum {
+    MAP_SHARED = 1,
+    MAP_PRIVATE = 2,
+    MAP_SHARED_VALIDATE = 3,
+    MAP_TYPE = 0xf,
+    MAP_FIXED = 0x10,
+    MAP_ANONYMOUS = 0x20,
+    MAP_32BIT = 0x40,
+    MAP_GROWSDOWN = 0x100,
+    MAP_DENYWRITE = 0x800,
+    MAP_EXECUTABLE = 0x1000,
+    MAP_LOCKED = 0x2000,
+    MAP_NORESERVE = 0x4000,
+    MAP_POPULATE = 0x8000,
+    MAP_NONBLOCK = 0x10000,
+    MAP_STACK = 0x20000,
+    MAP_HUGETLB = 0x40000,
+    MAP_FIXED_NOREPLACE = 0x100000,
+    MAP_VALIDATED = 0x100fff | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |
+                    MAP_NONBLOCK | MAP_STACK,
+    PROT_ALL = MM_READ | MM_WRITE | MM_EXEC,
+    PROT_GROWS = 0x03000000, // PROT_GROWSDOWN, PROT_GROWSUP
+};
+
+static struct mm *my_mm(void)
+{
+    return current()->process->mm;
+}
+
+/* A range given by address and length: false when it is not whole pages in the user half. */
+static bool range_of(uint64_t address, uint64_t length, uint64_t *ret_end)
+{
+    uint64_t bytes = ALIGN_UP(length, (uint64_t)PAGE_SIZE);
+    if (address % PAGE_SIZE != 0 || bytes < length || address > USER_END ||
+        bytes > USER_END - address)
+        return false;
+    *ret_end = address + bytes;
+    return true;
+}
+
+/* What a file allows: Linux do_mmap. */
+static int check_file(const struct file *f, struct map_request *q)
+{
+    uint32_t mode = __atomic_load_n(&f->flags, __ATOMIC_RELAXED) & (FILE_WRONLY | FILE_RDWR);
+    if (mode == FILE_WRONLY)
+        return -EACCES;
+    if (q->shared && mode != FILE_RDWR) {
+        q->max_prot &= (uint8_t)~MM_WRITE;
+        if (q->prot & MM_WRITE)
+            return -EACCES;
+    }
+    return 0;
+}
+
+static int map_file(int fd, struct map_request *q, uint64_t *ret_at)
+{
+    struct file *f = fd_get_io(fd);
+    if (f == NULL)
+        return -EBADF;
+    int r = check_file(f, q);
+    if (r == 0 && f->ops->get_page == file_no_page)
+        r = -ENODEV;
+    q->file = f;
+    if (r == 0)
+        r = mm_map(my_mm(), q, ret_at);
+    file_put(f);
+    return r;
+}
+
+int64_t sys_mmap(const uint64_t arg[static 6])
+{
+    uint64_t flags = arg[3], type = flags & MAP_TYPE, at;
+    if (arg[5] % PAGE_SIZE != 0 || arg[1] == 0)
+        return -EINVAL;
+    if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
+        return -EINVAL;
+    if (type == MAP_SHARED_VALIDATE && (flags & ~(uint64_t)MAP_VALIDATED))
+        return -EOPNOTSUPP;
+    if (flags & MAP_HUGETLB)
+        return -ENOMEM; // no pool of huge pages
+    struct map_request q = {.address = arg[0],
+                            .bytes = ALIGN_UP(arg[1], (uint64_t)PAGE_SIZE),
+                            .prot = arg[2] & PROT_ALL,
+                            .max_prot = PROT_ALL,
+                            .fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE),
+                            .no_replace = flags & MAP_FIXED_NOREPLACE,
+                            .shared = type != MAP_PRIVATE,
+                            .grows_down = flags & MAP_GROWSDOWN,
+                            .low_2gib = flags & MAP_32BIT,
+                            .offset = arg[5]};
+    if (q.bytes == 0 || q.bytes > USER_END)
+        return -ENOMEM;
+    if (q.fixed && q.address % PAGE_SIZE != 0)
+        return -EINVAL;
+    q.address = ALIGN_UP(q.address, (uint64_t)PAGE_SIZE);
+    int r;
+    if (flags & MAP_ANONYMOUS) {
+        q.offset = 0;
+        r = mm_map(my_mm(), &q, &at);
+    } else {
+        r = q.offset + q.bytes < q.offset ? -EOVERFLOW : map_file((int)arg[4], &q, &at);
+    }
+    if (r < 0)
+        return r;
+    if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (flags & MAP_LOCKED))
+        (void)!mm_populate(my_mm(), at, at + q.bytes); // as Linux: what fails, faults later
+    return (int64_t)at;
+}
+
+int64_t sys_munmap(const uint64_t arg[static 6])
+{
+    uint64_t end;
+    if (arg[1] == 0 || !range_of(arg[0], arg[1], &end))
+        return -EINVAL;
+    return mm_unmap(my_mm(), arg[0], end);
+}
+
+int64_t sys_mprotect(const uint64_t arg[static 6])
+{
+    uint64_t end;
+    if (arg[0] % PAGE_SIZE != 0 || (arg[2] & ~(uint64_t)PROT_ALL)) // PROT_GROWS*: not supported
+        return -EINVAL;
+    if (arg[1] == 0)
+        return 0;
+    if (!range_of(arg[0], arg[1], &end))
+        return -ENOMEM;
+    return mm_protect(my_mm(), arg[0], end, (uint8_t)arg[2]);
+}
+
+int64_t sys_brk(const uint64_t arg[static 6])
+{
+    return (int64_t)mm_brk(my_mm(), arg[0]);
+}
+
+int64_t sys_mremap(const uint64_t arg[static 6])
+{
+    enum { MAYMOVE = 1, FIXED = 2 };
+    uint64_t old = arg[0], old_bytes = ALIGN_UP(arg[1], (uint64_t)PAGE_SIZE);
+    uint64_t new_bytes = ALIGN_UP(arg[2], (uint64_t)PAGE_SIZE), flags = arg[3], to = arg[4], at;
+    if ((flags & ~(uint64_t)(MAYMOVE | FIXED)) || ((flags & FIXED) && !(flags & MAYMOVE)) ||
+        old % PAGE_SIZE != 0 || new_bytes == 0 || old_bytes == 0)
+        return -EINVAL;
+    if (old > USER_END || old_bytes > USER_END - old)
+        return -EFAULT;
+    if (flags & FIXED) {
+        if (to % PAGE_SIZE != 0 || to < USER_MIN || to > USER_END || new_bytes > USER_END - to ||
+            (to < old + old_bytes && old < to + new_bytes))
+            return -EINVAL;
+    }
+    int r =
+        mm_remap(my_mm(), old, old_bytes, new_bytes, flags & MAYMOVE, flags & FIXED ? to : 0, &at);
+    return r < 0 ? r : (int64_t)at;
+}
+
+int64_t sys_madvise(const uint64_t arg[static 6])
+{
+    enum {
+        NORMAL,
+        RANDOM,
+        SEQUENTIAL,
+        WILLNEED,
+        DONTNEED,
+        FREE = 8,
+        DONTFORK = 10,
+        DOFORK = 11,
+        DONTDUMP = 16,
+        DODUMP = 17,
+        COLD_PAGES = 20,
+        PAGEOUT = 21,
+        POPULATE_READ = 22,
+        POPULATE_WRITE = 23,
+    };
+    uint64_t end;
+    int advice = (int)arg[2];
+    if (!range_of(arg[0], arg[1], &end))
+        return -EINVAL;
+    switch (advice) {
+    case DONTNEED:
+    case FREE: // Linux may keep the pages until memory is short: either is allowed
+        return arg[0] == end ? 0 : mm_discard(my_mm(), arg[0], end);
+    case POPULATE_READ:
+    case POPULATE_WRITE:
+        return mm_populate(my_mm(), arg[0], end);
+    case NORMAL: // hints about reading ahead, forks and dumps: nothing to change here
+    case RANDOM:
+    case SEQUENTIAL:
+    case WILLNEED:
+    case DONTFORK:
+    case DOFORK:
+    case DONTDUMP:
+    case DODUMP:
+    case COLD_PAGES:
+    case PAGEOUT:
+        return 0;
+    default: // huge pages among others: as a Linux built without them
+        return -EINVAL;
+    }
+}
+
+int64_t sys_msync(const uint64_t arg[static 6])
+{
+    enum { ASYNC = 1, INVALIDATE = 2, SYNC = 4 };
+    uint64_t end;
+    if ((arg[2] & ~(uint64_t)(ASYNC | INVALIDATE | SYNC)) ||
+        (arg[2] & (ASYNC | SYNC)) == (ASYNC | SYNC) || arg[0] % PAGE_SIZE != 0)
+        return -EINVAL;
+    // Shared writable mappings are of memory files: there is nothing behind to write to.
+    return range_of(arg[0], arg[1], &end) ? 0 : -ENOMEM;
+}
+
+int64_t sys_mlock(const uint64_t arg[static 6])
+{
+    uint64_t start = ALIGN_DOWN(arg[0], (uint64_t)PAGE_SIZE), end;
+    if (!range_of(start, arg[1] + (arg[0] - start), &end))
+        return -EINVAL;
+    // Nothing is ever paged out; present is locked.
+    int r = mm_populate(my_mm(), start, end);
+    return r == -EFAULT ? -ENOMEM : r;
+}
+
+int64_t sys_munlock(const uint64_t arg[static 6])
+{
+    uint64_t start = ALIGN_DOWN(arg[0], (uint64_t)PAGE_SIZE), end;
+    return range_of(start, arg[1] + (arg[0] - start), &end) ? 0 : -EINVAL;
+}

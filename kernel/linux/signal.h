@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* Signals. Numbers, structures and rules as in Linux x86-64 (signal(7), Linux 6.1
+ * kernel/signal.c).
+ *
+ * Lock order: process->lock -> signal_state.lock -> runq.lock. */
+#include "base/base.h"
+#include "base/list.h"
+#include "kernel/sched/lock.h"
+
+struct regs;
+struct task;
+struct process;
+
+enum {
+    SIGHUP = 1,
+    SIGINT = 2,
+    SIGQUIT = 3,
+    SIGILL = 4,
+    SIGTRAP = 5,
+    SIGABRT = 6,
+    SIGBUS = 7,
+    SIGFPE = 8,
+    SIGKILL = 9,
+    SIGUSR1 = 10,
+    SIGSEGV = 11,
+    SIGUSR2 = 12,
+    SIGPIPE = 13,
+    SIGALRM = 14,
+    SIGTERM = 15,
+    SIGCHLD = 17,
+    SIGCONT = 18,
+    SIGSTOP = 19,
+    SIGTSTP = 20,
+    SIGTTIN = 21,
+    SIGTTOU = 22,
+    SIGURG = 23,
+    SIGXCPU = 24,
+    SIGVTALRM = 26,
+    SIGPROF = 27,
+    SIGWINCH = 28,
+    SIGSYS = 31,
+    SIGRT_FIRST = 32,
+    SIGNALS = 64,
+};
+
+enum { // si_code
+    SI_USER = 0,
+    SI_KERNEL = 0x80,
+    SI_QUEUE = -1,
+    SI_TIMER = -2,
+    SI_TKILL = -6,
+    ILL_ILLOPN = 2,
+    FPE_INTDIV = 1,
+    FPE_FLTDIV = 3,
+    FPE_FLTOVF = 4,
+    FPE_FLTUND = 5,
+    FPE_FLTRES = 6,
+    FPE_FLTINV = 7,
+    SEGV_MAPERR = 1,
+    SEGV_ACCERR = 2,
+    BUS_ADRALN = 1,
+    BUS_ADRERR = 2,
+    TRAP_TRACE = 2,
+};
+
+struct siginfo { // as the program sees it
+    int32_t signo, error, code, pad;
+    union {
+        struct {
+            uint64_t address;
+        } fault;
+        struct {
+            int32_t pid;
+            uint32_t uid;
+            uint64_t value;
+        } sender;
+        struct {
+            int32_t id, overrun;
+            uint64_t value;
+        } timer;
+        uint8_t bytes[112];
+    };
+};
+_Static_assert(sizeof(struct siginfo) == 128, "Linux siginfo_t");
+
+struct sigaction { // the kernel's layout, as rt_sigaction(2) passes it
+    uint64_t handler, flags, restorer, mask;
+};
+
+static inline uint64_t sig_bit(int signo)
+{
+    return 1ull << (signo - 1);
+}
+
+struct sig_pending {
+    uint64_t set;
+    struct list queue; // struct sig_entry; a set bit may have none when memory was short
+};
+
+struct signal_state { // of a process
+    struct spinlock lock;
+    struct sigaction actions[SIGNALS]; // protected by lock; [signo - 1]
+    struct sig_pending pending;        // protected by lock
+    unsigned queued;                   // protected by lock: entries in all queues
+};
+
+MUST_CHECK struct signal_state *signal_state_new(void);
+NONNULL void sig_pending_init(struct sig_pending *p);
+NONNULL void sig_pending_clear(struct signal_state *s, struct sig_pending *p);
+
+/* To one task, or to whoever of the process takes it. 0; -EAGAIN: a real-time signal found no room
+ * in the queue. */
+NONNULL int signal_queue_task(struct task *t, const struct siginfo *info);
+NONNULL int signal_queue_process(struct process *p, const struct siginfo *info);
+/* An exception of the current task: cannot be ignored or blocked, else the program ends. */
+NONNULL void signal_force(struct task *t, const struct siginfo *info);
+/* On the way back to user mode: run handlers, restart or end an interrupted call. */
+NONNULL void signal_deliver(struct regs *r);
+/* Change the current task's mask; SIGKILL and SIGSTOP cannot be blocked. */
+void signal_block(uint64_t mask);
+
+/* The program is over because of this signal, or memory has run out. */
+NORETURN NONNULL void process_killed(const struct siginfo *info);
+NORETURN NONNULL void process_out_of_memory(struct task *t);
+
+/* linux/sigframe.c: push a frame for this handler; -EFAULT when the stack is bad. */
+NONNULL MUST_CHECK int sigframe_push(struct regs *r, const struct siginfo *info,
+                                     const struct sigaction *action, uint64_t mask);

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Clocks, sleeping and interval timers. */
+#include "base/errno.h"
+#include "kernel/arch/x86_64/clock.h"
+#include "kernel/linux/process.h"
+#include "kernel/linux/syscall.h"
+#include "kernel/linux/thread.h"
+#include "kernel/mm/mm.h"
+#include "kernel/mm/uaccess.h"
+#include "kernel/sched/sched.h"
+#include "kernel/sched/stats.h"
+
+enum {
+    CLOCK_REALTIME,
+    CLOCK_MONOTONIC,
+    CLOCK_PROCESS_CPUTIME_ID,
+    CLOCK_THREAD_CPUTIME_ID,
+    CLOCK_MONOTONIC_RAW,
+    CLOCK_REALTIME_COARSE,
+    CLOCK_MONOTONIC_COARSE,
+    CLOCK_BOOTTIME,
+    CLOCK_TAI = 11,
+    NS_PER_USEC = 1000,
+    USEC_PER_SEC = 1000000,
+};
+
+int timespec_from_user(uint64_t user, uint64_t *ret_ns)
+{
+    struct user_timespec t;
+    if (copy_from_user(&t, user, sizeof(t)) < 0)
+        return -EFAULT;
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= (int64_t)NS_PER_SEC)
+        return -EINVAL;
+    *ret_ns = DEADLINE_NEVER;
+    if ((uint64_t)t.sec < DEADLINE_NEVER / NS_PER_SEC - 1)
+        *ret_ns = (uint64_t)t.sec * NS_PER_SEC + (uint64_t)t.nsec;
+    return 0;
+}
+
+int timespec_to_user(uint64_t user, uint64_t ns)
+{
+    const struct user_timespec t = {.sec = (int64_t)(ns / NS_PER_SEC),
+                                    .nsec = (int64_t)(ns % NS_PER_SEC)};
+    return copy_to_user(user, &t, sizeof(t));
+}
+
+static int clock_read(int clock, uint64_t *ret_ns)
+{
+    switch (clock) {
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_TAI: // the offset of leap seconds is 0 until somebody sets it, as on Linux
+        *ret_ns = clock_real_ns();
+        return 0;
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_RAW:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+        *ret_ns = clock_mono_ns();
+        return 0;
+    case CLOCK_PROCESS_CPUTIME_ID:
+        *ret_ns = stats_process_ns(current()->process);
+        return 0;
+    case CLOCK_THREAD_CPUTIME_ID:
+        *ret_ns = task_cpu_ns(current());
+        return 0;
+    default:
+        break;
+    }
+    // Negative: a process's or thread's CPU clock, ~id << 3 | 4 (thread) | 2.
+    if (clock < 0 && (clock & 3) == 2) {
+        int id = ~(clock >> 3);
+        struct task *t = id == 0 ? current() : task_find(id);
+        int r = t != NULL && t->process == current()->process ? 0 : -EINVAL;
+        if (r == 0 && clock & 4)
+            *ret_ns = task_cpu_ns(t);
+        if (id != 0)
+            task_find_end();
+        if (r == 0 && !(clock & 4))
+            *ret_ns = stats_process_ns(current()->process);
+        return r;
+    }
+    return -EINVAL;
+}
+
+int64_t sys_clock_gettime(const uint64_t arg[static 6])
+{
+    uint64_t ns;
+    int r = clock_read((int)arg[0], &ns);
+    return r < 0 ? r : timespec_to_user(arg[1], ns);
+}
+
+int64_t sys_clock_getres(const uint64_t arg[static 6])
+{
+    uint64_t ns;
+    int r = clock_read((int)arg[0], &ns);
+    return r < 0 || arg[1] == 0 ? r : timespec_to_user(arg[1], 1);
+}
+
+int64_t sys_gettimeofday(const uint64_t arg[static 6])
+{
+    uint64_t ns = clock_real_ns();
+    const int64_t tv[2] = {(int64_t)(ns / NS_PER_SEC), (int64_t)(ns % NS_PER_SEC / NS_PER_USEC)};
+    const int32_t zone[2] = {0, 0};
+    if (arg[0] != 0 && copy_to_user(arg[0], tv, sizeof(tv)) < 0)
+        return -EFAULT;
+    return arg[1] != 0 ? copy_to_user(arg[1], zone, sizeof(zone)) : 0;
+}
+
+int64_t sys_time(const uint64_t arg[static 6])
+{
+    int64_t now = (int64_t)(clock_real_ns() / NS_PER_SEC);
+    if (arg[0] != 0 && copy_to_user(arg[0], &now, sizeof(now)) < 0)
+        return -EFAULT;
+    return now;
+}
+
+/* Sleep until a monotonic deadline: 0 or -EINTR. */
+static int sleep_until(uint64_t deadline)
+{
+    for (;;) {
+        task_prepare_sleep();
+        int r = task_sleep(deadline, true);
+        if (r == -ETIMEDOUT)
+            return 0;
+        if (r < 0)
+            return r;
+    }
+}
+
+/* A relative sleep; what is left goes to user memory `left` (0: nowhere) when interrupted. */
+static int64_t sleep_relative(uint64_t deadline, uint64_t left);
+
+static int64_t sleep_again(struct restart *r)
+{
+    return sleep_relative(r->arg[0], r->arg[1]);
+}
+
+static int64_t sleep_relative(uint64_t deadline, uint64_t left)
+{
+    int r = sleep_until(deadline);
+    if (r == 0)
+        return 0;
+    uint64_t now = clock_mono_ns();
+    if (left != 0 && timespec_to_user(left, deadline > now ? deadline - now : 0) < 0)
+        return -EFAULT;
+    current()->thread->restart = (struct restart){.call = sleep_again, .arg = {deadline, left}};
+    return -ERESTART_RESTARTBLOCK;
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+    return b < DEADLINE_NEVER - a ? a + b : DEADLINE_NEVER;
+}
+
+int64_t sys_nanosleep(const uint64_t arg[static 6])
+{
+    uint64_t ns;
+    int r = timespec_from_user(arg[0], &ns);
+    return r < 0 ? r : sleep_relative(add_saturated(clock_mono_ns(), ns), arg[1]);
+}
+
+int64_t sys_clock_nanosleep(const uint64_t arg[static 6])
+{
+    enum { TIMER_ABSTIME = 1 };
+    int clock = (int)arg[0];
+    uint64_t ns;
+    bool real = clock == CLOCK_REALTIME || clock == CLOCK_TAI;
+    if (!real && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME)
+        return clock == CLOCK_PROCESS_CPUTIME_ID ||
+                       (clock >= CLOCK_MONOTONIC_RAW && clock <= CLOCK_MONOTONIC_COARSE)
+                   ? -EOPNOTSUPP
+                   : -EINVAL;
+    int r = timespec_from_user(arg[2], &ns);
+    if (r < 0)
+        return r;
+    if (!((int)arg[1] & TIMER_ABSTIME))
+        return sleep_relative(add_saturated(clock_mono_ns(), ns), arg[3]);
+    uint64_t offset = real ? clock_scale.real_offset_ns : 0;
+    r = sleep_until(ns == DEADLINE_NEVER ? ns : ns > offset ? ns - offset : 0);
+    return r < 0 ? -ERESTARTNOHAND : 0;
+}
+
+/* setitimer(ITIMER_REAL) and alarm: one timer a process. */
+struct itimer {
+    struct spinlock lock;
+    struct ktimer timer;
+    uint64_t deadline, interval; // protected by lock; deadline 0: off
+    struct process *process;     // immutable
+};
+
+static void itimer_fire(struct ktimer *k)
+{
+    struct itimer *it = CONTAINER_OF(k, struct itimer, timer);
+    spin_lock(&it->lock);
+    bool due = it->deadline != 0;
+    if (it->interval != 0 && due) {
+        uint64_t now = clock_mono_ns();
+        it->deadline += it->interval;
+        if (it->deadline <= now) // do not chase what is lost
+            it->deadline = now + it->interval;
+        ktimer_arm(&it->timer, it->deadline);
+    } else {
+        it->deadline = 0;
+    }
+    spin_unlock(&it->lock);
+    if (due)
+        signal_send_process(it->process, SIGALRM);
+}
+
+static struct itimer *itimer_of(struct process *p)
+{
+    static struct itimer real; // of the one program
+    if (real.process == NULL) {
+        real.process = p;
+        ktimer_init(&real.timer, itimer_fire);
+    }
+    return &real;
+}
+
+static void itimer_read(struct itimer *it, uint64_t *ret_left, uint64_t *ret_interval)
+{
+    uint64_t now = clock_mono_ns();
+    spin_lock(&it->lock);
+    *ret_left = it->deadline == 0 ? 0 : it->deadline > now ? it->deadline - now : 1000;
+    *ret_interval = it->interval;
+    spin_unlock(&it->lock);
+}
+
+static void itimer_set(struct itimer *it, uint64_t ns, uint64_t interval)
+{
+    spin_lock(&it->lock);
+    it->deadline = ns != 0 ? add_saturated(clock_mono_ns(), ns) : 0;
+    it->interval = interval;
+    if (it->deadline != 0)
+        ktimer_arm(&it->timer, it->deadline);
+    else
+        (void)ktimer_cancel(&it->timer);
+    spin_unlock(&it->lock);
+}
+
+static bool timeval_ns(const int64_t tv[2], uint64_t *ret_ns)
+{
+    if (tv[0] < 0 || tv[1] < 0 || tv[1] >= USEC_PER_SEC)
+        return false;
+    uint64_t sec = MIN((uint64_t)tv[0], DEADLINE_NEVER / NS_PER_SEC / 4);
+    *ret_ns = sec * NS_PER_SEC + (uint64_t)tv[1] * NS_PER_USEC;
+    return true;
+}
+
+static int itimer_to_user(uint64_t user, uint64_t left, uint64_t interval)
+{
+    const int64_t tv[4] = {
+        (int64_t)(interval / NS_PER_SEC), (int64_t)(interval % NS_PER_SEC / NS_PER_USEC),
+        (int64_t)(left / NS_PER_SEC), (int64_t)(left % NS_PER_SEC / NS_PER_USEC)};
+    return copy_to_user(user, tv, sizeof(tv));
+}
+
+int64_t sys_getitimer(const uint64_t arg[static 6])
+{
+    uint64_t left, interval;
+    if (arg[0] != 0)
+        return -EINVAL; // ITIMER_VIRTUAL and ITIMER_PROF are not there
+    itimer_read(itimer_of(current()->process), &left, &interval);
+    return itimer_to_user(arg[1], left, interval);
+}
+
+int64_t sys_setitimer(const uint64_t arg[static 6])
+{
+    int64_t tv[4] = {0};
+    uint64_t ns, interval, left, old_interval;
+    if (arg[0] != 0)
+        return -EINVAL;
+    if (arg[1] != 0 && copy_from_user(tv, arg[1], sizeof(tv)) < 0)
+        return -EFAULT;
+    if (!timeval_ns(tv, &interval) || !timeval_ns(tv + 2, &ns))
+        return -EINVAL;
+    struct itimer *it = itimer_of(current()->process);
+    itimer_read(it, &left, &old_interval);
+    itimer_set(it, ns, interval);
+    return arg[2] != 0 ? itimer_to_user(arg[2], left, old_interval) : 0;
+}
+
+int64_t sys_alarm(const uint64_t arg[static 6])
+{
+    uint64_t left, interval;
+    struct itimer *it = itimer_of(current()->process);
+    itimer_read(it, &left, &interval);
+    itimer_set(it, (arg[0] & UINT32_MAX) * NS_PER_SEC, 0);
+    return (int64_t)((left + NS_PER_SEC - 1) / NS_PER_SEC);
+}
+
+static const uint64_t CLK_TCK_NS = NS_PER_SEC / 100;
+
+int64_t sys_times(const uint64_t arg[static 6])
+{
+    // User and system time are not told apart: all is the program's.
+    const uint64_t t[4] = {stats_process_ns(current()->process) / CLK_TCK_NS, 0, 0, 0};
+    if (arg[0] != 0 && copy_to_user(arg[0], t, sizeof(t)) < 0)
+        return -EFAULT;
+    return (int64_t)(clock_mono_ns() / CLK_TCK_NS);
+}
+
+int64_t sys_getrusage(const uint64_t arg[static 6])
+{
+    enum { SELF = 0, CHILDREN = -1, THREAD = 1 };
+    struct {
+        int64_t user[2], system[2], max_rss_kib, unused[11], wanted, forced;
+    } u = {0};
+    _Static_assert(sizeof(u) == 144, "Linux struct rusage");
+    int who = (int)arg[0];
+    struct task *t = current();
+    if (who != SELF && who != CHILDREN && who != THREAD)
+        return -EINVAL;
+    if (who != CHILDREN) {
+        uint64_t ns = who == THREAD ? task_cpu_ns(t) : stats_process_ns(t->process);
+        struct mm_stats m;
+        mm_stats_get(t->process->mm, &m);
+        u.user[0] = (int64_t)(ns / NS_PER_SEC);
+        u.user[1] = (int64_t)(ns % NS_PER_SEC / NS_PER_USEC);
+        u.max_rss_kib = (int64_t)(m.resident_bytes >> 10);
+        u.wanted = (int64_t)t->sched->switches_wanted;
+        u.forced = (int64_t)t->sched->switches_forced;
+    }
+    return copy_to_user(arg[1], &u, sizeof(u));
+}
