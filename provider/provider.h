@@ -117,9 +117,9 @@ struct provider_ops {
      * -EACCES image, kernel or bridge. After a failure nothing is left. */
     int (*instance_put)(struct provider *p, const struct instance_spec *spec, struct err *e);
 
-    /* Begin to stop: the program gets SIGTERM, and after grace_ms (0: at once) the hypervisor is
-     * killed. Returns at once; the end is reported as an event. -ENOENT no such instance. Calling
-     * it again may only shorten the time. 0 when it has ended already. */
+    /* Begin to stop: the program gets SIGTERM, and after grace_ms (0, or while it is not up yet: at
+     * once) the hypervisor is killed. Returns at once; the end is reported as an event. -ENOENT no
+     * such instance. Calling it again may only shorten the time. 0 when it has ended already. */
     int (*instance_stop)(struct provider *p, const char *id, uint32_t grace_ms, struct err *e);
 
     /* Forget an ended instance: its record and its console (when the provider chose the path).

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -51,6 +52,22 @@ int local_check_file(const char *what, const char *path, struct err *e)
     return S_ISREG(st.st_mode) ? 0 : err_set(e, -EINVAL, "%s %s: not a file", what, path);
 }
 
+int local_check_kernel(const char *path, struct err *e)
+{
+    char magic[4] = "";
+    int r = local_check_file("kernel", path, e);
+    if (r < 0)
+        return r;
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
+        memcmp(magic,
+               "\x7f"
+               "ELF",
+               sizeof(magic)) == 0)
+        return 0;
+    return err_set(e, -ENOEXEC, "kernel %s: not an ELF file", path);
+}
+
 static int choose_accelerator(bool *ret, struct err *e)
 {
     const char *given = getenv("SKERRY_ACCEL");
@@ -68,12 +85,11 @@ int local_host_init(struct local_host *h, const struct provider_config *config, 
     tsc_sample_take(&h->start);
     const char *qemu = config->hypervisor != NULL ? config->hypervisor : "qemu-system-x86_64";
     int r = find_qemu(qemu, h->qemu, sizeof(h->qemu), e);
-    if (r == 0 && config->kernel_path != NULL) {
+    if (r == 0 && config->kernel_path != NULL)
         snprintf(h->kernel, sizeof(h->kernel), "%s", config->kernel_path);
-        r = local_check_file("kernel", h->kernel, e);
-    } else if (r == 0) {
+    else if (r == 0)
         r = provider_kernel_find(h->kernel, sizeof(h->kernel), e);
-    }
+    r = r < 0 ? r : local_check_kernel(h->kernel, e);
     return r < 0 ? r : choose_accelerator(&h->kvm, e);
 }
 

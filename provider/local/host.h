@@ -24,6 +24,9 @@ NONNULL MUST_CHECK int local_check_ports(const struct instance_net *n, struct er
 /* Is the file there and readable: a file of this kind? what begins the error's text. */
 NONNULL MUST_CHECK int local_check_file(const char *what, const char *path, struct err *e);
 
+/* The same of a kernel, which must also be an ELF file. -ENOEXEC. */
+NONNULL MUST_CHECK int local_check_kernel(const char *path, struct err *e);
+
 /* Make a TAP on the spec's bridge, up, with virtio-net headers. Returns its descriptor, with which
  * it ends. -ENOENT, -EPERM. */
 NONNULL MUST_CHECK int local_tap(const struct instance_spec *spec, struct err *e);

@@ -341,7 +341,7 @@ static int check_put(const struct instance_spec *spec, struct err *e)
     int r = instance_spec_check(spec, e);
     r = r < 0 ? r : local_check_file("image", spec->image_path, e);
     if (r == 0 && spec->kernel_path != NULL)
-        r = local_check_file("kernel", spec->kernel_path, e);
+        r = local_check_kernel(spec->kernel_path, e);
     return r < 0 ? r : local_check_ports(&spec->net, e);
 }
 

@@ -7,7 +7,8 @@
  *     panic       the kernel gives up
  *     die         end without a word
  *     wait        first wait until the host asks for an end: signal 15 or 2
- *     silent      do not say "up"
+ *     wait-deaf   wait for ever
+ *     silent-...  do not say "up"
  *
  * 32-bit code, entered by PVH with EBX pointing to the start info; no stack is given. */
 enum { CONSOLE = 0x3f8, STATUS = 0xe9, POWEROFF = 0x501, CMDLINE_IN_START_INFO = 24 };
@@ -54,11 +55,11 @@ static void print_number(unsigned short port, unsigned n)
     out(port, (unsigned char)('0' + n % 10));
 }
 
-/* What follows "skerry.arg=WORD" in the command line, or 0. */
-static const char *find(const char *line, const char *word)
+/* What follows "skerry.arg=WORD" or "skerry.arg=silent-WORD" in the command line, or 0. */
+static const char *find_after(const char *line, const char *prefix, const char *word)
 {
     for (; *line != '\0'; line++) {
-        const char *l = line, *p = "skerry.arg=";
+        const char *l = line, *p = prefix;
         while (*p != '\0' && *l == *p)
             l++, p++;
         if (*p != '\0')
@@ -69,6 +70,12 @@ static const char *find(const char *line, const char *word)
             return l;
     }
     return 0;
+}
+
+static const char *find(const char *line, const char *word)
+{
+    const char *found = find_after(line, "skerry.arg=", word);
+    return found ? found : find_after(line, "skerry.arg=silent-", word);
 }
 
 static unsigned number(const char *text)
@@ -90,9 +97,9 @@ __attribute__((noreturn)) static void end(const char *what, const char *n)
         out(POWEROFF, 0);
 }
 
-static unsigned char wait_for_host(void)
+static unsigned char wait_for_host(int deaf)
 {
-    while ((in(CONSOLE + 5) & 1) == 0)
+    while (deaf || (in(CONSOLE + 5) & 1) == 0)
         __asm__ volatile("pause");
     return in(CONSOLE);
 }
@@ -106,7 +113,7 @@ void guest(const char *start_info)
     if (!find(line, "silent"))
         print(STATUS, "up 1234\n");
     if (find(line, "wait")) {
-        unsigned char byte = wait_for_host();
+        unsigned char byte = wait_for_host(find(line, "wait-deaf") != 0);
         end("signal ", byte == 0x14 ? "15" : byte == 0x03 ? "2" : "0");
     }
     if (find(line, "panic"))
