@@ -23,16 +23,23 @@ static const char options_text[] =
     "  heal WHAT                undo cut\n"
     "  set LINK [--delay MS] [--jitter MS] [--loss PERCENT] [--rate MBIT] [--queue BYTES]\n"
     "                           change a link; delay and jitter are one way, rate 0 is no limit\n"
+    "  fetch CITY|all URL [--every MS] [--for SECONDS] [--timeout MS] [--keep-alive] [--json]\n"
+    "                           fetch on a schedule: failures, longest gap, who answered\n"
+    "  probe NAME=URL... [--expect BODY] [--json]\n"
+    "                           ping and fetch each target from every city\n"
     "\n"
     "Options of all: --name NAME (or SKERRY_LAB) tells several labs on a machine apart.\n";
 
 // What the words after the verb say; each verb reads its own part.
 struct words {
     const char *verb;
-    const char *name;    // --name
-    const char *operand; // FILE, WHAT, LINK
-    bool json, visible, no_daemons, no_restart;
+    const char *name; // --name
+    const char *operands[LAB_TARGETS_MAX];
+    unsigned operands_len;
+    const char *expect;
+    bool json, visible, no_daemons, no_restart, keep_alive;
     double delay, jitter, loss, rate, queue; // negative: not given
+    double every_ms, seconds, timeout_ms;
     long ready_fd;
 };
 
@@ -43,24 +50,30 @@ struct option {
     enum kind kind;
     size_t at; // in struct words
     double max;
+    const char *unit; // that may follow the number; NULL: none
 };
 
 #define AT(field) offsetof(struct words, field)
 
 static const struct option known[] = {
-    {"--name", NULL, TAKES_TEXT, AT(name), 0},
-    {"--json", " status ", FLAG_ON, AT(json), 0},
-    {"--visible", " cut ", FLAG_ON, AT(visible), 0},
-    {"--no-daemons", " up supervise ", FLAG_ON, AT(no_daemons), 0},
-    {"--daemons", " up supervise ", FLAG_OFF, AT(no_daemons), 0},
-    {"--no-restart", " up supervise ", FLAG_ON, AT(no_restart), 0},
-    {"--restart", " up supervise ", FLAG_OFF, AT(no_restart), 0},
-    {"--ready-fd", " supervise links ", TAKES_FD, AT(ready_fd), 0},
-    {"--delay", " set ", TAKES_NUMBER, AT(delay), 2000},
-    {"--jitter", " set ", TAKES_NUMBER, AT(jitter), 2000},
-    {"--loss", " set ", TAKES_NUMBER, AT(loss), 100},
-    {"--rate", " set ", TAKES_NUMBER, AT(rate), 1e6},
-    {"--queue", " set ", TAKES_NUMBER, AT(queue), 1 << 30},
+    {"--name", NULL, TAKES_TEXT, AT(name), 0, NULL},
+    {"--json", " status fetch probe ", FLAG_ON, AT(json), 0, NULL},
+    {"--visible", " cut ", FLAG_ON, AT(visible), 0, NULL},
+    {"--no-daemons", " up supervise ", FLAG_ON, AT(no_daemons), 0, NULL},
+    {"--daemons", " up supervise ", FLAG_OFF, AT(no_daemons), 0, NULL},
+    {"--no-restart", " up supervise ", FLAG_ON, AT(no_restart), 0, NULL},
+    {"--restart", " up supervise ", FLAG_OFF, AT(no_restart), 0, NULL},
+    {"--ready-fd", " supervise links ", TAKES_FD, AT(ready_fd), 0, NULL},
+    {"--keep-alive", " fetch ", FLAG_ON, AT(keep_alive), 0, NULL},
+    {"--every", " fetch ", TAKES_NUMBER, AT(every_ms), 3.6e6, "ms"},
+    {"--for", " fetch ", TAKES_NUMBER, AT(seconds), 86400, "s"},
+    {"--timeout", " fetch ", TAKES_NUMBER, AT(timeout_ms), 600000, "ms"},
+    {"--expect", " probe ", TAKES_TEXT, AT(expect), 0, NULL},
+    {"--delay", " set ", TAKES_NUMBER, AT(delay), 2000, "ms"},
+    {"--jitter", " set ", TAKES_NUMBER, AT(jitter), 2000, "ms"},
+    {"--loss", " set ", TAKES_NUMBER, AT(loss), 100, "%"},
+    {"--rate", " set ", TAKES_NUMBER, AT(rate), 1e6, "mbit"},
+    {"--queue", " set ", TAKES_NUMBER, AT(queue), 1 << 30, NULL},
 };
 
 static const struct option *find_option(const char *word, const char *verb)
@@ -88,10 +101,11 @@ static int read_value(const struct option *o, const char *text, void *field)
     }
     double v = strtod(text, &end);
     *(double *)field = v;
-    return *text != '\0' && *end == '\0' && v >= 0 && v <= o->max ? CLI_OK : CLI_USAGE;
+    bool whole = *end == '\0' || (o->unit != NULL && strcmp(end, o->unit) == 0);
+    return end != text && whole && v >= 0 && v <= o->max ? CLI_OK : CLI_USAGE;
 }
 
-/* Read options and the one operand from argv; exec stops at its operand. *ret_used says how many
+/* Read options and operands from argv; exec stops after its first operand. *ret_used says how many
  * words were read. */
 static int read_words(int argc, char **argv, struct words *w, int *ret_used)
 {
@@ -99,9 +113,9 @@ static int read_words(int argc, char **argv, struct words *w, int *ret_used)
     for (; i < argc; i++) {
         const char *word = argv[i];
         if (word[0] != '-') {
-            if (w->operand != NULL)
+            if (w->operands_len == ARRAY_LEN(w->operands))
                 return cli_usage("lab", "'%s' is one word too many", word);
-            w->operand = word;
+            w->operands[w->operands_len++] = word;
             if (strcmp(w->verb, "exec") == 0) {
                 i++;
                 break;
@@ -145,8 +159,8 @@ static int find_planet(char *ret, size_t max, struct err *err)
 static int run_up(const struct lab *lab, const struct words *w, struct err *err)
 {
     char path[PATH_MAX + 64];
-    int r = w->operand == NULL ? find_planet(path, sizeof(path), err) : 0;
-    struct lab_up_options o = {.file = w->operand != NULL ? w->operand : path,
+    int r = w->operands_len == 0 ? find_planet(path, sizeof(path), err) : 0;
+    struct lab_up_options o = {.file = w->operands_len > 0 ? w->operands[0] : path,
                                .daemons = !w->no_daemons,
                                .restart = !w->no_restart,
                                .progress = stderr};
@@ -158,7 +172,7 @@ static int run_up(const struct lab *lab, const struct words *w, struct err *err)
 static int run_cut(const struct lab *lab, const struct words *w, struct err *err)
 {
     struct lab_cut how = {.cut = strcmp(w->verb, "cut") == 0, .visible = w->visible};
-    return lab_change(lab, w->operand, lab_change_cut, &how, err);
+    return lab_change(lab, w->operands[0], lab_change_cut, &how, err);
 }
 
 static int edit(struct link_config *c, void *context, UNUSED struct err *err)
@@ -180,7 +194,7 @@ static int edit(struct link_config *c, void *context, UNUSED struct err *err)
 static int run_set(const struct lab *lab, const struct words *w, struct err *err)
 {
     struct words copy = *w;
-    return lab_change(lab, w->operand, edit, &copy, err);
+    return lab_change(lab, w->operands[0], edit, &copy, err);
 }
 
 static int run_down(const struct lab *lab, UNUSED const struct words *w, struct err *err)
@@ -205,52 +219,103 @@ static int run_links(const struct lab *lab, const struct words *w, struct err *e
     return lab_links(lab, (int)w->ready_fd, err);
 }
 
-static const struct {
-    const char *verb;
-    bool operand; // needs one (up may have one)
+static int run_fetch(const struct lab *lab, const struct words *w, struct err *err)
+{
+    struct lab_fetch_options o = {.cities = w->operands[0],
+                                  .every_ms = w->every_ms,
+                                  .seconds = w->seconds,
+                                  .timeout_ms = (uint32_t)w->timeout_ms,
+                                  .keep_alive = w->keep_alive,
+                                  .json = w->json};
+    int r = fetch_url_parse(w->operands[1], &o.url, err);
+    if (r == 0 && w->every_ms < 0.1)
+        r = err_set(err, -EINVAL, "lab fetch: --every must be 0.1 ms or more");
+    return r < 0 ? r : lab_fetch(lab, &o, stdout, err);
+}
+
+static int run_probe(const struct lab *lab, const struct words *w, struct err *err)
+{
+    static struct lab_probe_options o;
+    static char names[LAB_TARGETS_MAX][64];
+    o = (struct lab_probe_options){.expect = w->expect, .json = w->json};
+    for (unsigned i = 0; i < w->operands_len; i++) {
+        const char *text = w->operands[i], *equals = strchr(text, '=');
+        size_t len = equals == NULL ? 0 : (size_t)(equals - text);
+        if (len == 0 || len >= sizeof(names[i]))
+            return err_set(err, -EINVAL, "'%.80s': must be NAME=URL", text);
+        memcpy(names[i], text, len);
+        names[i][len] = '\0';
+        int r = fetch_url_parse(equals + 1, &o.targets[i].url, err);
+        if (r < 0)
+            return r;
+        o.targets[o.targets_len++].name = names[i];
+    }
+    return lab_probe(lab, &o, stdout, err);
+}
+
+static const struct verb {
+    const char *name;
+    unsigned operands_min, operands_max;
     int (*run)(const struct lab *lab, const struct words *w, struct err *err);
 } verbs[] = {
-    {"up", false, run_up},         {"down", false, run_down},
-    {"status", false, run_status}, {"cut", true, run_cut},
-    {"heal", true, run_cut},       {"set", true, run_set},
-    {"links", false, run_links},   {"supervise", false, run_supervise},
+    {"up", 0, 1, run_up},
+    {"down", 0, 0, run_down},
+    {"status", 0, 0, run_status},
+    {"cut", 1, 1, run_cut},
+    {"heal", 1, 1, run_cut},
+    {"set", 1, 1, run_set},
+    {"fetch", 2, 2, run_fetch},
+    {"probe", 1, LAB_TARGETS_MAX, run_probe},
+    {"links", 0, 0, run_links}, // started by the lab itself, as is:
+    {"supervise", 0, 0, run_supervise},
 };
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
 
 static int dispatch(const struct words *w, char **rest, int rest_len)
 {
     struct lab lab;
     struct err err = {0};
+    const struct verb *verb = find_verb(w->verb);
     if (lab_init(w->name, &lab, &err) < 0)
         return cli_fail(&err);
-    if (strcmp(w->verb, "exec") == 0) {
-        if (w->operand == NULL || rest_len == 0)
+    if (verb == NULL) {
+        if (w->operands_len == 0 || rest_len == 0)
             return cli_usage("lab", "exec needs a city and a command");
-        lab_exec(&lab, w->operand, rest, &err);
+        lab_exec(&lab, w->operands[0], rest, &err);
         return cli_fail(&err);
     }
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        if (strcmp(verbs[i].verb, w->verb) != 0)
-            continue;
-        if (verbs[i].operand != (w->operand != NULL) && verbs[i].run != run_up)
-            return cli_usage("lab", verbs[i].operand ? "%s needs a name" : "%s takes no name",
-                             w->verb);
-        return verbs[i].run(&lab, w, &err) < 0 ? cli_fail(&err) : CLI_OK;
-    }
-    return cli_usage("lab", "no verb '%s'", w->verb);
+    if (w->operands_len < verb->operands_min || w->operands_len > verb->operands_max)
+        return cli_usage("lab", "%s takes %s", w->verb,
+                         verb->operands_max == 0   ? "no name"
+                         : verb->operands_max == 1 ? "one name"
+                                                   : "more names than that");
+    return verb->run(&lab, w, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
 
 int cli_lab(int argc, char **argv)
 {
     if (argc < 2)
-        return cli_usage("lab", "up, down, status, exec, cut, heal or set?");
+        return cli_usage("lab", "up, down, status, exec, cut, heal, set, fetch or probe?");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return cli_help("lab", options_text);
+    if (find_verb(argv[1]) == NULL && strcmp(argv[1], "exec") != 0)
+        return cli_usage("lab", "no verb '%s'", argv[1]);
     struct words w = {.verb = argv[1],
                       .delay = -1,
                       .jitter = -1,
                       .loss = -1,
                       .rate = -1,
                       .queue = -1,
+                      .every_ms = 20,
+                      .seconds = 10,
+                      .timeout_ms = 5000,
                       .ready_fd = -1};
     int used = 0;
     int r = read_words(argc - 2, argv + 2, &w, &used);

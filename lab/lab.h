@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "host/err.h"
+#include "lab/fetch.h"
 #include "lab/link.h"
 #include "lab/plan.h"
 #include "lab/topology.h"
@@ -70,6 +71,34 @@ NONNULL int lab_change_cut(struct link_config *config, void *context, struct err
 
 /* Tables for people, or one JSON object. */
 NONNULL MUST_CHECK int lab_status(const struct lab *lab, bool json, FILE *to, struct err *err);
+
+/* Fetch an address from cities' clients on a schedule and report what came: a table, or a JSON
+ * array of objects as tally_json makes them, with the member "city". SIGINT and SIGTERM end it
+ * early. */
+struct lab_fetch_options {
+    const char *cities; // a city, or "all"
+    struct fetch_url url;
+    double every_ms, seconds;
+    uint32_t timeout_ms;
+    bool keep_alive, json;
+};
+NONNULL MUST_CHECK int lab_fetch(const struct lab *lab, const struct lab_fetch_options *o, FILE *to,
+                                 struct err *err);
+
+/* From every city's clients: ping and fetch every target. */
+enum { LAB_TARGETS_MAX = 16 };
+struct lab_probe_target {
+    const char *name;
+    struct fetch_url url;
+};
+struct lab_probe_options {
+    struct lab_probe_target targets[LAB_TARGETS_MAX];
+    unsigned targets_len;
+    const char *expect; // the right body without its final newline; NULL: any with status 200
+    bool json;
+};
+NONNULL MUST_CHECK int lab_probe(const struct lab *lab, const struct lab_probe_options *o, FILE *to,
+                                 struct err *err);
 
 /* The lab's own processes; started by lab_up and by lab_supervise. */
 NONNULL MUST_CHECK int lab_supervise(const struct lab *lab, bool daemons, bool restart,

@@ -483,9 +483,9 @@ int lab_up(const struct lab *lab, const struct lab_up_options *o, struct err *er
     sigset_t stop;
     u = (struct up){.lab = lab, .o = o, .began_ms = now_ms()};
     snprintf(prefix, sizeof(prefix), "%s-", lab->name);
-    int r = topology_load(o->file, &u.topo, err);
+    int r = lab_privileges(err);
     if (r == 0)
-        r = lab_privileges(err);
+        r = topology_load(o->file, &u.topo, err);
     if (r == 0)
         r = check_programs(&u, err);
     if (r == 0 && (access(lab->dir, F_OK) == 0 || netns_each(prefix, refuse_second, NULL) != 0))
