@@ -65,7 +65,7 @@ struct pkt {
             uint32_t seq, end; // payload's sequence numbers
         } rx;
         struct {
-            uint32_t ip; // sender, or next hop
+            uint32_t ip, to_ip; // sender, own address
             uint16_t port;
         } from;
     } u;

@@ -31,9 +31,8 @@ NONNULL MUST_CHECK int tcp_listen(struct tcp *t, uint32_t backlog);
 
 /* -EINPROGRESS when the SYN is on its way; then tcp_poll() tells: NET_OUT made; NET_ERR failed
  * (tcp_take_error: ECONNREFUSED ETIMEDOUT EHOSTUNREACH ENETUNREACH ...), after which a new
- * tcp_connect() may be tried. -EALREADY: under way; -EISCONN; -ENETUNREACH: no route;
- * -EADDRNOTAVAIL: no ephemeral port is left; -EINVAL: a listener, or port 0; -ENETUNREACH:
- * broadcast. */
+ * tcp_connect() may be tried. -EALREADY: under way; -EISCONN: made or a listener; -ENETUNREACH: no
+ * route; -EADDRNOTAVAIL: no ephemeral port is left; -EINVAL: port 0; -ENETUNREACH: broadcast. */
 NONNULL MUST_CHECK int tcp_connect(struct tcp *t, struct net_addr peer, uint64_t now);
 
 /* Take a made connection: -EAGAIN none; -EINVAL not a listener. Options are inherited as on Linux
