@@ -107,3 +107,15 @@ char *strrchr(const char *s, int c)
             return (char *)(uintptr_t)last;
     }
 }
+
+/* What gcc calls for __builtin_popcountll on a CPU without POPCNT. Its own libgcc is no choice: it
+ * is compiled with a red zone. Hacker's Delight, 5-1. */
+int __popcountdi2(int64_t value);
+int __popcountdi2(int64_t value)
+{
+    uint64_t v = (uint64_t)value;
+    v -= v >> 1 & 0x5555555555555555;
+    v = (v & 0x3333333333333333) + (v >> 2 & 0x3333333333333333);
+    v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (int)(v * 0x0101010101010101 >> 56);
+}

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel by itself: booted by hand on both machines, the program given as a boot module."""
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+
+KERNEL = BUILD / "kernel.elf"
+GUEST = ROOT / "tests/guest/kernel"
+SECONDS_MAX = 60
+MACHINES = {
+    "microvm": ["-M", "microvm,acpi=off,pit=off,pic=off,rtc=off",
+                "-global", "virtio-mmio.force-legacy=false"],
+    "q35": ["-M", "q35", "-bios", "qboot.rom"],
+}
+
+pytestmark = pytest.mark.skipif(not KERNEL.exists(), reason="no kernel.elf in this build")
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kernel")
+
+    def build(name, *flags):
+        out = folder / (name + "".join(flags))
+        if not out.exists():
+            subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wno-infinite-recursion",
+                            "-pthread", *(flags or ["-static"]), str(GUEST / f"{name}.c"), "-o",
+                            str(out)], check=True)
+        return out
+
+    return build
+
+
+class Machine:
+    """A QEMU with the kernel; its console is a pipe, its status channel a file."""
+
+    def __init__(self, tmp_path, program, cmdline="", machine="microvm", cpu="max", memory="64M"):
+        self.status_path = tmp_path / "status"
+        words = ["qemu-system-x86_64", *MACHINES[machine], "-cpu", cpu, "-accel", "tcg",
+                 "-m", memory, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+                 "-kernel", str(KERNEL), "-append", cmdline, "-serial", "stdio",
+                 "-chardev", f"file,id=status,path={self.status_path}",
+                 "-device", "isa-debugcon,iobase=0xe9,chardev=status",
+                 "-device", "isa-debug-exit,iobase=0x501,iosize=1"]
+        if program is not None:
+            words += ["-initrd", str(program)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def read_until(self, text):
+        seen = b""
+        while text not in seen:
+            byte = self.process.stdout.read(1)
+            assert byte != b"", seen
+            seen += byte
+
+    def finish(self):
+        """Wait for power-off: (console lines, status lines without the time of "up")."""
+        output, _ = self.process.communicate(timeout=SECONDS_MAX)
+        assert self.process.returncode == 1, output
+        status = self.status_path.read_text().splitlines()
+        return output.decode().splitlines(), [re.sub(r"^up \d+$", "up", s) for s in status]
+
+
+def run(tmp_path, *args, **kwargs):
+    with Machine(tmp_path, *args, **kwargs) as m:
+        return m.finish()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("cpu", ["max", "qemu64"])
+def test_boot(tmp_path, compiled, machine, cpu):
+    output, status = run(tmp_path, compiled("ends"), "skerry.arg=a%20word", machine, cpu)
+    assert output == ["a word"]
+    assert status == ["up", "exit 0"]
+
+
+def test_boot_in_24_mib(tmp_path, compiled):
+    _, status = run(tmp_path, compiled("ends"), memory="24M")
+    assert status == ["up", "exit 0"]
+
+
+def test_static_pie(tmp_path, compiled):
+    _, status = run(tmp_path, compiled("ends", "-static-pie"))
+    assert status == ["up", "exit 0"]
+
+
+def test_missing_interpreter(tmp_path, compiled):
+    output, status = run(tmp_path, compiled("ends", "-pie"))
+    assert "cannot load the program's interpreter (ld.so)" in status[0]
+    assert status[0].startswith("panic /program: ") and status[0] in output[0]
+
+
+@pytest.mark.parametrize("cmdline, why", [
+    ("skerry.nonsense", "panic command line: cannot understand 'skerry.nonsense'"),
+    ("", "panic nothing to run: no disk and no module"),
+])
+def test_panic_says_why(tmp_path, cmdline, why):
+    output, status = run(tmp_path, None, cmdline)
+    assert status == [why]
+    assert output[0] == "skerry: " + why
+    assert output[1].startswith("called from ffffffff8")
+
+
+def test_not_a_program(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("this is no ELF file\n" * 10)
+    _, status = run(tmp_path, text)
+    assert status == ["panic /program: cannot load the program (error 8)"]
+
+
+SEGV = r"skerry: program killed by SIGSEGV at rip [0-9a-f]+, address "
+
+
+@pytest.mark.parametrize("how, signal, line", [
+    ("null", 11, SEGV + "10, thread 1"),
+    ("text", 11, SEGV + "[0-9a-f]+, thread 1"),
+    ("kernel", 11, SEGV + "ffffffff80100000, thread 1"),
+    ("data", 11, SEGV),
+    ("stack", 11, SEGV),
+    ("deep", 11, SEGV + "7ff"),
+    ("divide", 8, "skerry: program killed by SIGFPE"),
+    ("privileged", 11, "skerry: program killed by SIGSEGV"),
+    ("opcode", 4, "skerry: program killed by SIGILL"),
+    ("abort", 6, None),
+    ("memory", 9, r"skerry: out of memory: the program holds \d+ KiB of \d+ KiB; give it more"),
+])
+def test_killed(tmp_path, compiled, how, signal, line):
+    output, status = run(tmp_path, compiled("ends"), f"skerry.arg={how}")
+    assert status == ["up", f"signal {signal}"]
+    assert output[0] == how
+    assert len(output) == (1 if line is None else 2)
+    assert line is None or re.match(line, output[1]), output[1]
+
+
+def test_exit_with_busy_threads(tmp_path, compiled):
+    _, status = run(tmp_path, compiled("ends"), "skerry.arg=threads")
+    assert status == ["up", "exit 5"]
+
+
+@pytest.mark.parametrize("how, byte, last, said", [
+    ("term", b"\x14", "exit 3", ["asked to end"]),
+    ("term%20default", b"\x14", "signal 15", []),
+    ("term%20default", b"\x03", "signal 2", []),
+])
+def test_host_asks(tmp_path, compiled, how, byte, last, said):
+    with Machine(tmp_path, compiled("ends"), f"skerry.arg={how}") as m:
+        m.read_until(b"waiting\n")
+        m.process.stdin.write(byte)
+        m.process.stdin.flush()
+        output, status = m.finish()
+    assert status == ["up", last]
+    assert output == said
+
+
+def test_console_input(tmp_path, compiled):
+    with Machine(tmp_path, compiled("ends"), "skerry.arg=input") as m:
+        m.read_until(b"input\n")
+        m.process.stdin.write(b"one\ntwo\nend\n")
+        m.process.stdin.flush()
+        output, status = m.finish()
+    assert output == ["got one", "got two"]
+    assert status == ["up", "exit 6"]
+
+
+def test_trace(tmp_path, compiled):
+    output, status = run(tmp_path, compiled("ends"), "skerry.trace skerry.arg=x")
+    assert status == ["up", "exit 0"]
+    assert '[1] write(1, "x\\n", 2) = 2' in output
+    assert output[-1] == "[1] exit_group(0) = ?"
+    assert any(re.match(r"\[1\] arch_prctl\(0x1002, 0x[0-9a-f]+\) = 0", s) for s in output)
+
+
+def test_whole_in_itself():
+    """Nothing from libc, sanitizers or the stack protector; no page is writable and executable."""
+    undefined = subprocess.run(["nm", "-u", str(KERNEL)], capture_output=True, text=True,
+                               check=True).stdout
+    assert undefined == ""
+    names = subprocess.run(["nm", str(KERNEL)], capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"__(asan|ubsan|tsan|sanitizer|gcov|stack_chk)", names)
+    headers = subprocess.run(["readelf", "-lW", str(KERNEL)], capture_output=True, text=True,
+                             check=True).stdout
+    flags = re.findall(r"^  LOAD .* ([RWE ]{3}) 0x", headers, re.M)
+    assert len(flags) == 3 and not any("W" in f and "E" in f for f in flags)
+
+
+def test_small(tmp_path):
+    """What is loaded stays under 500 KB."""
+    stripped = tmp_path / "kernel"
+    subprocess.run(["strip", "-o", str(stripped), str(KERNEL)], check=True)
+    assert stripped.stat().st_size <= 500 * 1000
