@@ -163,7 +163,8 @@ static int reply_parse(const struct dhcp *d, const uint8_t *msg, size_t len, str
 
 static uint32_t mask_length(uint32_t mask)
 {
-    uint32_t ones = mask == 0 ? 0 : (uint32_t)__builtin_popcount(mask);
+    // Not popcount, which the freestanding compiler takes from a library.
+    uint32_t ones = mask == 0 ? 0 : 32 - (uint32_t)__builtin_ctz(mask);
     bool contiguous = ones == 0 || mask == UINT32_MAX << (32 - ones);
     return contiguous && ones > 0 ? ones : 24;
 }

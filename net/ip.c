@@ -70,7 +70,8 @@ int net_addr_get(const struct net_stack *n, uint32_t i, uint32_t *ret_ip, uint32
     if (i >= n->addrs)
         return -ENOENT;
     *ret_ip = n->addr[i].ip;
-    *ret_prefix_len = (uint32_t)__builtin_popcount(n->addr[i].mask);
+    uint32_t mask = n->addr[i].mask;
+    *ret_prefix_len = mask == 0 ? 0 : 32 - (uint32_t)__builtin_ctz(mask);
     return 0;
 }
 

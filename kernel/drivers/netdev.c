@@ -8,7 +8,7 @@
 enum { BLOCK_HEAD = 128, BLOCK_BYTES = BLOCK_HEAD + PKTBUF_BYTES, BLOCKS_KEPT_MAX = 512 };
 _Static_assert(sizeof(struct pkt) <= BLOCK_HEAD, "the head holds the packet");
 _Static_assert(BLOCK_BYTES == 2048, "a block is half a page");
-enum { NETDEVS_MAX = 4 };
+enum { NETDEVS_MAX = 8 };
 
 static struct spinlock blocks_lock; // no other is taken inside
 static struct pkt *blocks;          // protected by blocks_lock; chained by next

@@ -6,7 +6,7 @@ static void *const bad = (void *)16;
 
 static void making(void)
 {
-    int fd;
+    int fd, pair[2];
     SAY(socket(-1, SOCK_STREAM, 0));
     SAY(socket(46, SOCK_STREAM, 0));
     SAY(socket(AF_INET, 0, 0));
@@ -24,7 +24,7 @@ static void making(void)
     SAY(lseek(fd, 0, SEEK_SET));
     SAY(pread(fd, &fd, 1, 0));
     close(fd);
-    SAY(socketpair(AF_INET, SOCK_STREAM, 0, (int[2]){0, 0}));
+    SAY(socketpair(AF_INET, SOCK_STREAM, 0, pair));
 }
 
 static void binding(void)
