@@ -16,7 +16,7 @@ struct access_log {
     struct loop loop;
     struct loop_timer flush;
     pthread_t thread;
-    struct log_ring **rings;
+    struct log_ring **rings; // owned list
     unsigned rings_n;
     char *path;
     int fd;
@@ -144,6 +144,7 @@ static void log_free(struct access_log *l)
     if (l->fd >= 0)
         close(l->fd);
     free(l->path);
+    free(l->rings);
     free(l);
 }
 
@@ -154,10 +155,11 @@ int access_log_start(const char *path, struct log_ring **rings, unsigned n, stru
     if (l == NULL)
         return err_set(err, -ENOMEM, "out of memory");
     l->loop.epoll_fd = l->loop.bell.fd = -1;
-    l->rings = rings;
-    l->rings_n = n;
+    l->rings = calloc(n, sizeof(struct log_ring *));
     l->path = strdup(path);
-    l->fd = l->path == NULL ? -1 : open_log(path);
+    l->fd = l->rings == NULL || l->path == NULL ? -1 : open_log(path);
+    for (; l->rings != NULL && l->rings_n < n; l->rings_n++)
+        l->rings[l->rings_n] = rings[l->rings_n];
     int r = l->fd < 0 ? err_set(err, -errno, "access log '%s': %s", path, strerror(errno))
                       : loop_init(&l->loop, err);
     if (r == 0) {

@@ -591,6 +591,7 @@ int edge_run(const struct edge_options *o, struct err *err)
 {
     static struct edge e;
     e.options = *o;
+    e.guard.lfd.fd = -1;
     list_init(&e.checkers);
     list_init(&e.pollers);
     if (addr_parse(o->control, &e.control) < 0)

@@ -17,6 +17,7 @@ enum {
     LINGER_MS = 1000, // after our last byte, for the client to take it
     CONNECT_MS = 1000,
     UPSTREAM_IDLE_MS = 60000,
+    SURE_MS = 1000, // a connection idle for less is taken to be open still
     POOL_MAX = 256, // idle connections to one peer
     TRIES_MAX = 4,  // one request on so many peers
     RETRY_PERCENT = 20,

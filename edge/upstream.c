@@ -62,13 +62,25 @@ static int upstream_connect(struct session *s, struct peer *p, struct upstream *
     return 0;
 }
 
+/* A request that must not be done twice goes over a connection that was just used, or over a new
+ * one: a server that closes idle connections could be closing an older one this very moment. */
+static bool too_old(const struct session *s, const struct pool *pool)
+{
+    const struct upstream *newest = LIST_ENTRY(pool->idle.next, struct upstream, node);
+    uint64_t idle_since_ms = newest->timer.at_ms - UPSTREAM_IDLE_MS;
+    return !http_idempotent(s->x.method) && !newest->peer->is_pop &&
+           s->worker->loop.now_ms > idle_since_ms + SURE_MS;
+}
+
 int upstream_take(struct session *s, bool fresh)
 {
     struct worker *w = s->worker;
     struct peer *p = s->x.peer;
     struct pool *pool = &w->pools[p->slot];
     struct upstream *u = NULL;
-    struct list *node = fresh || pool->idle_n == 0 ? NULL : list_pop_front(&pool->idle);
+    struct list *node = fresh || pool->idle_n == 0 || too_old(s, pool)
+                             ? NULL
+                             : list_pop_front(&pool->idle);
     if (node != NULL) {
         u = LIST_ENTRY(node, struct upstream, node);
         pool->idle_n--;
