@@ -34,8 +34,8 @@ NONNULL void log_ring_deinit(struct log_ring *r);
 NONNULL bool log_ring_put(struct log_ring *r, const struct log_entry *e);
 
 struct access_log;
-/* Write to path ("-": standard output), opened for appending. The rings stay the caller's, the list of
- * them is copied. */
+/* Write to path ("-": standard output), opened for appending.
+ * The rings stay the caller's, the list of them is copied. */
 NONNULL MUST_CHECK int access_log_start(const char *path, struct log_ring **rings, unsigned n,
                                         struct access_log **ret, struct err *err);
 /* Open the file again after it was rotated. */

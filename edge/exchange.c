@@ -464,8 +464,9 @@ static enum step request_pump(struct session *s)
     enum step r = STEP_AGAIN;
     if (x->head_sent < x->head->end)
         r = request_head_pump(s);
-    while (r == STEP_AGAIN && !x->request.done && up->pend == NULL && s->state == SESSION_REQUEST &&
-           x->up != NULL)
+    // The body may turn out malformed and end the exchange, connection and all.
+    while (r == STEP_AGAIN && s->state == SESSION_REQUEST && x->up != NULL && !x->request.done &&
+           up->pend == NULL)
         r = request_body_pump(s);
     return r;
 }

@@ -468,7 +468,7 @@ int http_response(const char *buf, size_t len, enum http_method to, struct http_
     const char *end = buf + len;
     head_init(h);
     h->len = (uint32_t)len;
-    if (len > HTTP_HEAD_MAX || len < 17 || memcmp(end - 4, "\r\n\r\n", 4) != 0)
+    if (len > HTTP_HEAD_MAX || len < 16 || memcmp(end - 4, "\r\n\r\n", 4) != 0)
         return refuse(h, 502, "a malformed status line");
     if (version(h, buf) < 0 || buf[8] != ' ')
         return refuse(h, 502, "a malformed status line");

@@ -78,9 +78,8 @@ int upstream_take(struct session *s, bool fresh)
     struct peer *p = s->x.peer;
     struct pool *pool = &w->pools[p->slot];
     struct upstream *u = NULL;
-    struct list *node = fresh || pool->idle_n == 0 || too_old(s, pool)
-                             ? NULL
-                             : list_pop_front(&pool->idle);
+    struct list *node =
+        fresh || pool->idle_n == 0 || too_old(s, pool) ? NULL : list_pop_front(&pool->idle);
     if (node != NULL) {
         u = LIST_ENTRY(node, struct upstream, node);
         pool->idle_n--;

@@ -327,6 +327,8 @@ class Edge:
         return self.process.wait(grace)
 
     def kill(self):
+        """As a crash would; it must not have crashed by itself before."""
+        assert self.process.poll() in (None, 0, 1, -9), self.log()[-4000:]
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

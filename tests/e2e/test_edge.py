@@ -78,9 +78,9 @@ def test_keep_alive_and_response_fields(world):
 
 def test_request_fields(world):
     with Client() as c:
-        _, body, _ = c.get("/headers", fields="X-Forwarded-For: 9.9.9.9\r\nConnection: close, x-drop"
-                           "\r\nX-Drop: 1\r\nKeep-Alive: 5\r\nX-Skerry-Service: evil\r\nVia: 1.0 a\r\n"
-                           "X-Keep: yes\r\nTE: trailers\r\n")
+        _, body, _ = c.get("/headers", fields="X-Forwarded-For: 9.9.9.9\r\nVia: 1.0 a\r\n"
+                           "Connection: close, x-drop\r\nX-Drop: 1\r\nKeep-Alive: 5\r\n"
+                           "X-Skerry-Service: evil\r\nX-Keep: yes\r\nTE: trailers\r\n")
         assert c.closed()
     lines = json.loads(body)
     got = {name.lower(): value for name, value in lines}
@@ -143,7 +143,8 @@ def test_body_until_close_becomes_chunked(world):
 
 def test_100_continue(world):
     with Client() as c:
-        c.send("POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        c.send("POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
+               "Content-Length: 5\r\n\r\n")
         assert c.answer()[0].target == "100"
         c.send("hello")
         head, body, _ = c.answer()
@@ -615,12 +616,17 @@ def two_pops(tmp_path, controller):
     subprocess.run(["ip", "link", "del", "skedge0"], check=False, capture_output=True)
 
 
+def healthy_of(controller):
+    return {i["id"]: i["healthy"] for s in controller.report()["services"] for i in s["instances"]}
+
+
 def test_spill_to_the_next_region_and_back(two_pops):
     controller, (p1, p2), pops, inside = two_pops
     near, far = Instance("near"), Instance("far", address="10.90.0.1")
     controller.publish(table(1, [service([near.entry(), far.entry(region="r2")])], pops))
     p1.ready(1)
     p2.ready(1)
+    wait_for(lambda: {"near": True, "far": True} == healthy_of(controller))
     with Client() as c:
         assert c.get("/")[0].fields["x-skerry-region"] == "r1"
         near.healthy = False
@@ -633,9 +639,7 @@ def test_spill_to_the_next_region_and_back(two_pops):
         assert [v for n, v in got if n == "Via"] == ["1.1 skerry-p1", "1.1 skerry-p2"]
         assert "X-Skerry-Service" not in dict(got)
         # Another region's instance is healthy on the word of its POP.
-        report = wait_for(lambda: {i["id"]: i["healthy"] for s in controller.report()["services"]
-                                   for i in s["instances"]} == {"near": False, "far": True})
-        assert report
+        wait_for(lambda: healthy_of(controller) == {"near": False, "far": True})
         assert controller.report()["rtt_ms"]["p2"] < 50
         near.healthy = True
         wait_for(lambda: c.get("/")[0].fields["x-skerry-region"] == "r1")
@@ -659,7 +663,7 @@ def test_overflow_goes_to_the_next_region(two_pops):
                                           far.entry(region="r2", capacity=2)])], pops))
     p1.ready(1)
     p2.ready(1)
-    wait_for(lambda: p1.metric("skerry_edge_peer_up") == 2)
+    wait_for(lambda: {"near": True, "far": True} == healthy_of(controller))
     clients = []
     try:
         for _ in range(4):
