@@ -3,13 +3,15 @@
 PYTHON ?= /usr/bin/python3
 DEV := build/dev
 
-.PHONY: help all run-tests lint asan tsan fuzz soak cover bench fmt clean
+.PHONY: help all show run-tests lint asan tsan fuzz soak cover bench fmt clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 all: $(DEV)/build.ninja ## build everything into build/dev
 	ninja -C $(DEV)
 run-tests: ## all tests (what ./check runs)
 	$(PYTHON) tools/check.py
+show: all ## the demonstration (what ./demo runs)
+	$(PYTHON) tools/demo.py
 lint: ## house rules
 	tools/tidy.py
 asan: build/asan/build.ninja ## unit tests under ASan and UBSan
