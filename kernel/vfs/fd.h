@@ -20,12 +20,22 @@ MUST_CHECK struct file *fd_get(int fd);
 MUST_CHECK struct file *fd_get_io(int fd);
 
 /* Put f at the lowest free descriptor >= min of the current process. Takes over the caller's
- * reference on success: descriptor, or -EMFILE (the reference stays the caller's). */
+ * reference on success: descriptor, -EMFILE or -ENOMEM (the
+ * reference stays the caller's). */
 NONNULL MUST_CHECK int fd_install(struct file *f, int min, bool cloexec);
 /* Reserve first, publish when nothing can fail any more (accept4, socketpair, pipe2). */
 MUST_CHECK int fd_reserve(bool cloexec);
 NONNULL void fd_publish(int fd, struct file *f);
 void fd_unreserve(int fd);
 MUST_CHECK int fd_close(int fd); // 0 or -EBADF
+/* dup2: let descriptor `to` refer to f; what was there is closed. Takes over the caller's reference
+ * on success: to; -EBADF: out of range; -EBUSY: another call is about to publish there; -ENOMEM. */
+NONNULL MUST_CHECK int fd_replace(int to, struct file *f, bool cloexec);
+/* Close-on-exec: returns what it was (0, 1) or -EBADF; set 0 or 1 changes it, -1 does not. */
+MUST_CHECK int fd_cloexec(int fd, int set);
+/* Close all descriptors first..last, or make them close-on-exec. */
+void fd_range(uint32_t first, uint32_t last, bool only_cloexec);
+/* The first open descriptor >= fd (>= 0) of a table, or -1: to list them. */
+NONNULL int fd_next(struct fdtable *t, int fd);
 /* exec: close all descriptors that are close-on-exec. */
 NONNULL void fdtable_close_on_exec(struct fdtable *t);

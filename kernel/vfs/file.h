@@ -80,3 +80,4 @@ uint32_t file_always_ready(struct file *f, struct waitq **ret_queue); // IN|OUT,
 int64_t file_no_ioctl(struct file *f, uint32_t cmd, uint64_t arg);    // -ENOTTY
 int64_t file_no_seek(struct file *f, int64_t offset, int whence);     // -ESPIPE
 int file_no_page(struct file *f, uint64_t index, bool write, struct page **ret); // -ENODEV
+void file_no_release(struct file *f); // for kinds without private parts

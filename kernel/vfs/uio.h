@@ -38,3 +38,7 @@ NONNULL static inline struct uio uio_one(struct uio_seg *seg, uint64_t base, siz
  */
 NONNULL MUST_CHECK int uio_from_user(struct uio *ret, struct uio_seg *segs, unsigned max,
                                      uint64_t user_iov, uint64_t count);
+
+/* One user buffer as read(2) and write(2) get it: 0; -EFAULT when it is outside the user half. */
+NONNULL MUST_CHECK int uio_from_user_buf(struct uio *ret, struct uio_seg *seg, uint64_t base,
+                                         uint64_t len);

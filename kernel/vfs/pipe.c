@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel/vfs/pipe.h"
+
+#include "base/mem.h"
+#include "kernel/linux/syscall.h"
+#include "kernel/mm/kmem.h"
+#include "kernel/mm/uaccess.h"
+#include "kernel/sched/task.h"
+#include "kernel/sched/timer.h"
+#include "kernel/vfs/tree.h"
+#include "kernel/vfs/vfs.h"
+
+enum { SIGPIPE = 13, FIONREAD = 0x541b };
+
+struct slot {
+    struct page *page;
+    uint32_t offset, len; // bytes of the page that wait
+    bool packet;          // read on its own, never merged
+};
+
+struct pipe {
+    struct mutex lock;         // protects all but the queues and ino
+    struct slot *slots;        // ring
+    unsigned slots_max;        // a power of two
+    unsigned head;             // next to fill; free-running
+    unsigned tail;             // next to read
+    struct page *spare;        // an emptied page, kept for the next write
+    unsigned readers, writers; // open ends: 0 or 1
+    uint32_t refs;             // atomic: ends that are not released
+    struct waitq read_wait, write_wait;
+    uint64_t ino; // immutable
+};
+
+static bool is_empty(const struct pipe *p)
+{
+    return __atomic_load_n(&p->head, __ATOMIC_ACQUIRE) ==
+           __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE);
+}
+
+static bool is_full(const struct pipe *p)
+{
+    return __atomic_load_n(&p->head, __ATOMIC_ACQUIRE) -
+               __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE) >=
+           __atomic_load_n(&p->slots_max, __ATOMIC_RELAXED);
+}
+
+static bool has_writers(const struct pipe *p)
+{
+    return __atomic_load_n(&p->writers, __ATOMIC_ACQUIRE) > 0;
+}
+
+static bool has_readers(const struct pipe *p)
+{
+    return __atomic_load_n(&p->readers, __ATOMIC_ACQUIRE) > 0;
+}
+
+static struct slot *slot_at(struct pipe *p, unsigned i)
+{
+    return &p->slots[i & (p->slots_max - 1)];
+}
+
+/* The slot at the tail is read: keep or free its page. */
+static void slot_done(struct pipe *p)
+{
+    struct slot *s = slot_at(p, p->tail);
+    if (p->spare == NULL)
+        p->spare = s->page;
+    else
+        page_put(s->page);
+    s->page = NULL;
+    __atomic_store_n(&p->tail, p->tail + 1, __ATOMIC_RELEASE);
+}
+
+/* Move what there is into u: bytes, 0 when the pipe is empty, -EFAULT. */
+static int64_t drain(struct pipe *p, struct uio *u)
+{
+    int64_t done = 0;
+    while (u->left > 0 && !is_empty(p)) {
+        struct slot *s = slot_at(p, p->tail);
+        size_t n = MIN(u->left, (size_t)s->len);
+        if (uio_put(u, (char *)page_virt(s->page) + s->offset, n) < 0)
+            return done > 0 ? done : -EFAULT;
+        done += (int64_t)n;
+        s->offset += (uint32_t)n;
+        s->len -= (uint32_t)n;
+        bool packet = s->packet;
+        if (s->len == 0 || packet)
+            slot_done(p);
+        if (packet)
+            break; // the rest of a packet is dropped
+    }
+    return done;
+}
+
+static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos UNUSED, bool nonblock)
+{
+    struct pipe *p = f->priv;
+    bool slept = false;
+    if (u->left == 0)
+        return 0;
+    for (;;) {
+        mutex_lock(&p->lock);
+        bool was_full = is_full(p);
+        int64_t r = drain(p, u);
+        bool more = !is_empty(p), wake = was_full && !is_full(p), end = p->writers == 0;
+        mutex_unlock(&p->lock);
+        if (wake)
+            waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+        if (r != 0) {
+            if (more && slept)
+                waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1); // another reader's turn
+            return r;
+        }
+        if (end)
+            return 0;
+        if (nonblock)
+            return -EAGAIN;
+        if (WAIT_EVENT(&p->read_wait, EV_IN | EV_HUP, !is_empty(p) || !has_writers(p),
+                       DEADLINE_NEVER, true) < 0)
+            return -ERESTARTSYS;
+        slept = true;
+    }
+}
+
+/* Append to the last page when all of the odd bytes fit there, so that small writes share pages. */
+static int64_t merge(struct pipe *p, struct uio *u)
+{
+    size_t odd = u->left % PAGE_SIZE;
+    if (odd == 0 || is_empty(p))
+        return 0;
+    struct slot *s = slot_at(p, p->head - 1);
+    if (s->packet || s->offset + s->len + odd > PAGE_SIZE)
+        return 0;
+    if (uio_take(u, (char *)page_virt(s->page) + s->offset + s->len, odd) < 0)
+        return -EFAULT;
+    s->len += (uint32_t)odd;
+    return (int64_t)odd;
+}
+
+static struct page *page_take(struct pipe *p)
+{
+    struct page *page = p->spare;
+    p->spare = NULL;
+    return page != NULL ? page : page_alloc(0);
+}
+
+/* Fill free slots: bytes, -EFAULT, -ENOMEM. */
+static int64_t fill(struct pipe *p, struct uio *u, bool packet)
+{
+    int64_t done = 0;
+    while (u->left > 0 && !is_full(p)) {
+        struct page *page = page_take(p);
+        if (page == NULL)
+            return done > 0 ? done : -ENOMEM;
+        size_t n = MIN(u->left, (size_t)PAGE_SIZE);
+        if (uio_take(u, page_virt(page), n) < 0) {
+            page_put(page);
+            return done > 0 ? done : -EFAULT;
+        }
+        *slot_at(p, p->head) = (struct slot){.page = page, .len = (uint32_t)n, .packet = packet};
+        __atomic_store_n(&p->head, p->head + 1, __ATOMIC_RELEASE);
+        done += (int64_t)n;
+    }
+    return done;
+}
+
+/* One go at writing under the lock: bytes moved (0: full) or -errno. */
+static int64_t write_some(struct pipe *p, struct uio *u, bool packet, bool first)
+{
+    if (p->readers == 0) {
+        signal_send_task(current(), SIGPIPE);
+        return -EPIPE;
+    }
+    int64_t merged = first && !packet ? merge(p, u) : 0;
+    if (merged < 0)
+        return merged;
+    int64_t r = fill(p, u, packet);
+    return r < 0 && merged > 0 ? merged : r < 0 ? r : r + merged;
+}
+
+static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, bool nonblock)
+{
+    struct pipe *p = f->priv;
+    bool packet = (f->flags & FILE_DIRECT) != 0, first = true, slept = false;
+    int64_t done = 0;
+    while (u->left > 0) {
+        mutex_lock(&p->lock);
+        int64_t r = write_some(p, u, packet, first);
+        bool room = !is_full(p);
+        mutex_unlock(&p->lock);
+        first = false;
+        if (r > 0)
+            waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1);
+        if (r < 0)
+            return done > 0 ? done : r;
+        done += r;
+        if (u->left == 0)
+            break;
+        if (room)
+            continue;
+        if (nonblock)
+            return done > 0 ? done : -EAGAIN;
+        if (WAIT_EVENT(&p->write_wait, EV_OUT | EV_ERR, !is_full(p) || !has_readers(p),
+                       DEADLINE_NEVER, true) < 0)
+            return done > 0 ? done : -ERESTARTSYS;
+        slept = true;
+    }
+    if (slept && !is_full(p))
+        waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+    return done;
+}
+
+static uint32_t read_end_poll(struct file *f, struct waitq **ret_queue)
+{
+    struct pipe *p = f->priv;
+    *ret_queue = &p->read_wait;
+    return (is_empty(p) ? 0 : EV_IN | EV_RDNORM) | (has_writers(p) ? 0 : EV_HUP);
+}
+
+static uint32_t write_end_poll(struct file *f, struct waitq **ret_queue)
+{
+    struct pipe *p = f->priv;
+    *ret_queue = &p->write_wait;
+    return (is_full(p) ? 0 : EV_OUT | EV_WRNORM) | (has_readers(p) ? 0 : EV_ERR);
+}
+
+static int64_t pipe_ioctl(struct file *f, uint32_t cmd, uint64_t arg)
+{
+    struct pipe *p = f->priv;
+    if (cmd != FIONREAD)
+        return -ENOTTY;
+    int32_t bytes = 0;
+    mutex_lock(&p->lock);
+    for (unsigned i = p->tail; i != p->head; i++)
+        bytes += (int32_t)slot_at(p, i)->len;
+    mutex_unlock(&p->lock);
+    return copy_to_user(arg, &bytes, sizeof(bytes));
+}
+
+static int pipe_stat(struct file *f, struct kstat *ret)
+{
+    const struct pipe *p = f->priv;
+    kstat_anon(ret, S_FIFO | 0600, p->ino);
+    return 0;
+}
+
+static void pipe_free(struct pipe *p)
+{
+    while (!is_empty(p))
+        slot_done(p);
+    if (p->spare != NULL)
+        page_put(p->spare);
+    kfree(p->slots);
+    kfree(p);
+}
+
+static void end_release(struct pipe *p, unsigned *end)
+{
+    mutex_lock(&p->lock);
+    __atomic_store_n(end, 0, __ATOMIC_RELEASE);
+    mutex_unlock(&p->lock);
+    waitq_wake(&p->read_wait, EV_IN | EV_RDNORM | EV_ERR | EV_HUP, UINT32_MAX);
+    waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM | EV_ERR | EV_HUP, UINT32_MAX);
+    if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        pipe_free(p);
+}
+
+static void read_end_release(struct file *f)
+{
+    struct pipe *p = f->priv;
+    end_release(p, &p->readers);
+}
+
+static void write_end_release(struct file *f)
+{
+    struct pipe *p = f->priv;
+    end_release(p, &p->writers);
+}
+
+static int64_t end_refuse(struct file *f UNUSED, struct uio *u UNUSED, uint64_t *pos UNUSED,
+                          bool nonblock UNUSED)
+{
+    return -EBADF;
+}
+
+static const struct file_ops read_end_ops = {
+    .name = "pipe",
+    .read = pipe_read,
+    .write = end_refuse,
+    .poll = read_end_poll,
+    .ioctl = pipe_ioctl,
+    .seek = file_no_seek,
+    .stat = pipe_stat,
+    .get_page = file_no_page,
+    .release = read_end_release,
+};
+
+static const struct file_ops write_end_ops = {
+    .name = "pipe",
+    .read = end_refuse,
+    .write = pipe_write,
+    .poll = write_end_poll,
+    .ioctl = pipe_ioctl,
+    .seek = file_no_seek,
+    .stat = pipe_stat,
+    .get_page = file_no_page,
+    .release = write_end_release,
+};
+
+int pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write)
+{
+    struct pipe *p = kzalloc(sizeof(*p));
+    if (p == NULL)
+        return -ENOMEM;
+    p->slots = kzalloc(PIPE_SLOTS_DEFAULT * sizeof(*p->slots));
+    struct file *r = file_new(&read_end_ops, flags, p);
+    struct file *w = file_new(&write_end_ops, flags | FILE_WRONLY, p);
+    if (p->slots == NULL || r == NULL || w == NULL) {
+        kfree(r);
+        kfree(w);
+        kfree(p->slots);
+        kfree(p);
+        return -ENOMEM;
+    }
+    p->slots_max = PIPE_SLOTS_DEFAULT;
+    p->readers = p->writers = 1;
+    p->refs = 2;
+    p->ino = vfs_anon_ino();
+    mutex_init(&p->lock);
+    waitq_init(&p->read_wait);
+    waitq_init(&p->write_wait);
+    *ret_read = r;
+    *ret_write = w;
+    return 0;
+}
+
+static struct pipe *pipe_of(struct file *f)
+{
+    return f->ops == &read_end_ops || f->ops == &write_end_ops ? f->priv : NULL;
+}
+
+int64_t pipe_size(struct file *f)
+{
+    const struct pipe *p = pipe_of(f);
+    return p == NULL ? -EBADF : (int64_t)p->slots_max * PAGE_SIZE;
+}
+
+int64_t pipe_resize(struct file *f, uint64_t bytes)
+{
+    struct pipe *p = pipe_of(f);
+    if (p == NULL)
+        return -EBADF;
+    if (bytes > (uint64_t)INT32_MAX)
+        return -EINVAL;
+    unsigned max = 1;
+    while ((uint64_t)max * PAGE_SIZE < bytes)
+        max *= 2;
+    if ((uint64_t)max * PAGE_SIZE > PIPE_BYTES_MAX && creds_current()->euid != 0)
+        return -EPERM;
+    struct slot *slots = max <= PIPE_SLOTS_MAX ? kzalloc(max * sizeof(*slots)) : NULL;
+    if (slots == NULL)
+        return -ENOMEM;
+    mutex_lock(&p->lock);
+    unsigned used = p->head - p->tail;
+    int64_t r = used > max ? -EBUSY : (int64_t)max * PAGE_SIZE;
+    bool wake = r > 0 && is_full(p) && used < max;
+    if (r > 0) {
+        for (unsigned i = 0; i < used; i++)
+            slots[i] = *slot_at(p, p->tail + i);
+        struct slot *old = p->slots;
+        p->slots = slots;
+        p->slots_max = max;
+        p->tail = 0;
+        p->head = used;
+        slots = old;
+    }
+    mutex_unlock(&p->lock);
+    kfree(slots);
+    if (wake)
+        waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+    return r;
+}

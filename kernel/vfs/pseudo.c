@@ -1,0 +1,872 @@
+// SPDX-License-Identifier: Apache-2.0
+/* /proc and /sys: one table says what there is; each file's text is made when it is read.
+ *
+ * Paths in the table stand for families: PID is a process, TID a thread of it, FD a descriptor.
+ * What a name stands for is the inode's node (a row) and node_arg (a number). There is one process.
+ */
+#include "base/fmt.h"
+#include "base/mem.h"
+#include "kernel/boot/params.h"
+#include "kernel/drivers/random.h"
+#include "kernel/mm/mm.h"
+#include "kernel/mm/uaccess.h"
+#include "kernel/sched/stats.h"
+#include "kernel/sched/task.h"
+#include "kernel/sched/timer.h"
+#include "kernel/vfs/fd.h"
+#include "kernel/vfs/tree.h"
+
+enum { TEXT_ORDER_MAX = 10, LINE_BYTES = PATH_MAX_BYTES + 256 };
+static const uint64_t DYNAMIC_POS = 1u << 16; // directory positions: rows below, numbers above
+#define NS_PER_TICK 10000000                  // USER_HZ 100
+
+// --- text that grows ---
+
+struct text {
+    struct page *page; // NULL: empty
+    unsigned order;
+    size_t len;
+    bool failed; // out of memory
+};
+
+static size_t text_room(const struct text *t)
+{
+    return t->page != NULL ? ((size_t)PAGE_SIZE << t->order) - t->len : 0;
+}
+
+static void text_grow(struct text *t)
+{
+    unsigned order = t->page != NULL ? t->order + 1 : 0;
+    struct page *bigger = order <= TEXT_ORDER_MAX ? page_alloc(order) : NULL;
+    if (bigger == NULL) {
+        t->failed = true;
+        return;
+    }
+    if (t->page != NULL) {
+        memcpy(page_virt(bigger), page_virt(t->page), t->len);
+        page_put(t->page);
+    }
+    t->page = bigger;
+    t->order = order;
+}
+
+PRINTF_LIKE(2, 3) static void put(struct text *t, const char *format, ...)
+{
+    va_list args;
+    while (!t->failed) {
+        size_t room = text_room(t);
+        va_start(args, format);
+        size_t n = room > 0 ? fmt_v((char *)page_virt(t->page) + t->len, room, format, args) : room;
+        va_end(args);
+        if (n < room) {
+            t->len += n;
+            return;
+        }
+        text_grow(t);
+    }
+}
+
+static void put_bytes(struct text *t, const void *data, size_t n)
+{
+    while (!t->failed && text_room(t) < n)
+        text_grow(t);
+    if (t->failed)
+        return;
+    memcpy((char *)page_virt(t->page) + t->len, data, n);
+    t->len += n;
+}
+
+static void text_free(struct text *t)
+{
+    if (t->page != NULL)
+        page_put(t->page);
+    *t = (struct text){0};
+}
+
+// --- what the files say ---
+
+static struct process *me(void)
+{
+    return current()->process;
+}
+
+static uint64_t kib(uint64_t bytes)
+{
+    return bytes / 1024;
+}
+
+static void show_meminfo(struct text *t, uint64_t arg UNUSED)
+{
+    struct mem_stats m;
+    uint64_t shmem = 0;
+    mem_stats_get(&m);
+    LIST_FOR_EACH (at, &vfs_supers)
+        shmem += LIST_ENTRY(at, struct super, link)->pages_used * PAGE_SIZE;
+    put(t, "MemTotal:       %8lu kB\nMemFree:        %8lu kB\n", kib(m.total_bytes),
+        kib(m.free_bytes));
+    put(t, "MemAvailable:   %8lu kB\nBuffers:        %8lu kB\n", kib(m.free_bytes + m.cache_bytes),
+        0ul);
+    put(t, "Cached:         %8lu kB\nSwapCached:     %8lu kB\n", kib(m.cache_bytes + shmem), 0ul);
+    put(t, "SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n", 0ul, 0ul);
+    put(t, "Shmem:          %8lu kB\n", kib(shmem));
+}
+
+static void show_cpuinfo(struct text *t, uint64_t arg UNUSED)
+{
+    char cpu[2048];
+    size_t len = MIN(stats_cpu_text(cpu, sizeof(cpu)), sizeof(cpu) - 1);
+    for (unsigned i = 0; i < stats_cpus(); i++) {
+        put(t, "processor\t: %u\n", i);
+        put_bytes(t, cpu, len);
+        put(t, "\n");
+    }
+}
+
+static void show_cpu_list(struct text *t, uint64_t arg UNUSED)
+{
+    unsigned n = stats_cpus();
+    if (n == 1)
+        put(t, "0\n");
+    else
+        put(t, "0-%u\n", n - 1);
+}
+
+static uint64_t idle_ns(void)
+{
+    uint64_t all = clock_mono_ns() * stats_cpus(), busy = stats_cpu_busy_ns();
+    return all > busy ? all - busy : 0;
+}
+
+static void show_stat(struct text *t, uint64_t arg UNUSED)
+{
+    unsigned cpus = stats_cpus();
+    uint64_t user = stats_cpu_busy_ns() / NS_PER_TICK, idle = idle_ns() / NS_PER_TICK;
+    put(t, "cpu  %lu 0 0 %lu 0 0 0 0 0 0\n", user, idle);
+    for (unsigned i = 0; i < cpus; i++) // work is not counted per CPU: an equal share
+        put(t, "cpu%u %lu 0 0 %lu 0 0 0 0 0 0\n", i, user / cpus, idle / cpus);
+    put(t, "btime %llu\nprocesses %d\nprocs_running 1\nprocs_blocked 0\n",
+        (clock_real_ns() - clock_mono_ns()) / NS_PER_SEC, me()->pid);
+}
+
+static void show_uptime(struct text *t, uint64_t arg UNUSED)
+{
+    uint64_t up = clock_mono_ns() / NS_PER_TICK, idle = idle_ns() / NS_PER_TICK;
+    put(t, "%lu.%02lu %lu.%02lu\n", up / 100, up % 100, idle / 100, idle % 100);
+}
+
+static void show_loadavg(struct text *t, uint64_t arg UNUSED)
+{
+    // The load is not averaged over time: what is said is what runs now.
+    put(t, "0.00 0.00 0.00 1/%u %d\n", me()->task_count, current()->tid);
+}
+
+static void show_version(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "Linux version 6.1.0-skerry (skerry) #1 SMP skerry\n");
+}
+
+static void show_filesystems(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n\terofs\n");
+}
+
+static const char *mount_path(const struct super *sb, char *to, size_t max)
+{
+    (void)dentry_path(sb->root, to, max);
+    return to;
+}
+
+static void show_mounts(struct text *t, uint64_t arg UNUSED)
+{
+    char path[256];
+    LIST_FOR_EACH (at, &vfs_supers) {
+        const struct super *sb = LIST_ENTRY(at, struct super, link);
+        put(t, "%s %s %s rw,noatime 0 0\n", sb->source, mount_path(sb, path, sizeof(path)),
+            sb->ops->type);
+    }
+}
+
+static void show_mountinfo(struct text *t, uint64_t arg UNUSED)
+{
+    char path[256];
+    LIST_FOR_EACH (at, &vfs_supers) {
+        const struct super *sb = LIST_ENTRY(at, struct super, link);
+        const struct super *above = sb->mountpoint != NULL ? sb->mountpoint->sb : sb;
+        put(t, "%lu %lu 0:%lu / %s rw,noatime - %s %s rw\n", sb->dev, above->dev, sb->dev,
+            mount_path(sb, path, sizeof(path)), sb->ops->type, sb->source);
+    }
+}
+
+static void show_number(struct text *t, uint64_t arg)
+{
+    put(t, "%lu\n", arg);
+}
+
+static void show_hostname(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "%s\n", boot_params.host);
+}
+
+static void show_osrelease(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "6.1.0-skerry\n");
+}
+
+static void show_ostype(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "Linux\n");
+}
+
+static void put_uuid(struct text *t, const uint8_t id[static 16])
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned byte = i == 6 ? (id[i] & 0x0f) | 0x40u : i == 8 ? (id[i] & 0x3f) | 0x80u : id[i];
+        put(t, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", byte);
+    }
+    put(t, "\n");
+}
+
+static void show_uuid(struct text *t, uint64_t arg UNUSED)
+{
+    uint8_t id[16];
+    random_bytes(id, sizeof(id));
+    put_uuid(t, id);
+}
+
+static void show_boot_id(struct text *t, uint64_t arg UNUSED)
+{
+    static uint8_t id[16];
+    static struct spinlock lock; // protects made and id
+    static bool made;
+    spin_lock(&lock);
+    if (!made)
+        random_bytes(id, sizeof(id));
+    made = true;
+    spin_unlock(&lock);
+    put_uuid(t, id);
+}
+
+/* Bytes of the program's own memory, from start up to end. */
+static void put_user(struct text *t, uint64_t start, uint64_t end)
+{
+    char block[256];
+    while (start < end) {
+        size_t n = MIN(sizeof(block), end - start);
+        if (copy_from_user(block, start, n) < 0)
+            return;
+        put_bytes(t, block, n);
+        start += n;
+    }
+}
+
+static void show_cmdline(struct text *t, uint64_t arg UNUSED)
+{
+    put_user(t, me()->arg_start, me()->arg_end);
+}
+
+static void show_environ(struct text *t, uint64_t arg UNUSED)
+{
+    put_user(t, me()->env_start, me()->env_end);
+}
+
+static int show_mapping(const struct vma_info *v, void *ctx)
+{
+    struct text *t = ctx;
+    size_t line = t->len;
+    put(t, "%08lx-%08lx %c%c%c%c %08lx 00:00 0 ", v->start, v->end, v->prot & MM_READ ? 'r' : '-',
+        v->prot & MM_WRITE ? 'w' : '-', v->prot & MM_EXEC ? 'x' : '-', v->shared ? 's' : 'p',
+        v->offset);
+    if (v->name[0] != 0) // Linux pads to column 73
+        put(t, "%*s%s", (int)MAX(73 - (int64_t)(t->len - line), 1l), "", v->name);
+    put(t, "\n");
+    return t->failed;
+}
+
+static void show_maps(struct text *t, uint64_t arg UNUSED)
+{
+    (void)mm_for_each(me()->mm, show_mapping, t);
+}
+
+/* The name of a thread (0: the process's first one) into to[TASK_NAME_MAX]. */
+static void task_name(uint64_t tid, char *to)
+{
+    struct process *p = me();
+    to[0] = 0;
+    spin_lock(&p->lock);
+    LIST_FOR_EACH (at, &p->tasks) {
+        const struct task *task = LIST_ENTRY(at, struct task, process_link);
+        if (task->tid == (tid == 0 ? p->pid : (int)tid) || to[0] == 0)
+            memcpy(to, task->name, TASK_NAME_MAX);
+    }
+    spin_unlock(&p->lock);
+    to[TASK_NAME_MAX - 1] = 0;
+}
+
+static void show_comm(struct text *t, uint64_t arg)
+{
+    char name[TASK_NAME_MAX];
+    task_name(arg, name);
+    put(t, "%s\n", name);
+}
+
+static void show_pid_stat(struct text *t, uint64_t arg)
+{
+    struct process *p = me();
+    struct mm_stats m;
+    char name[TASK_NAME_MAX];
+    mm_stats_get(p->mm, &m);
+    task_name(arg, name);
+    int id = arg != 0 ? (int)arg : p->pid;
+    put(t, "%d (%s) R %d %d %d 34816 %d 0 0 0 0 0 ", id, name, p->ppid, p->pid, p->pid, p->pid);
+    put(t, "%lu 0 0 0 20 0 %u 0 ", stats_process_ns(p) / NS_PER_TICK, p->task_count);
+    put(t, "%lu %lu %lu %lu 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 ",
+        p->start_ns / NS_PER_TICK, m.virtual_bytes, m.resident_bytes / PAGE_SIZE, UINT64_MAX);
+    put(t, "%lu %lu %lu %lu 0\n", p->arg_start, p->arg_end, p->env_start, p->env_end);
+}
+
+static void show_statm(struct text *t, uint64_t arg UNUSED)
+{
+    struct mm_stats m;
+    mm_stats_get(me()->mm, &m);
+    put(t, "%lu %lu 0 %lu 0 %lu 0\n", m.virtual_bytes / PAGE_SIZE, m.resident_bytes / PAGE_SIZE,
+        m.text_bytes / PAGE_SIZE, (m.data_bytes + m.stack_bytes) / PAGE_SIZE);
+}
+
+static void show_status(struct text *t, uint64_t arg)
+{
+    struct process *p = me();
+    const struct creds *c = &p->creds;
+    struct mm_stats m;
+    char name[TASK_NAME_MAX];
+    mm_stats_get(p->mm, &m);
+    task_name(arg, name);
+    put(t, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\n", name, fs_current()->umask);
+    put(t, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", p->pid,
+        arg != 0 ? (int)arg : p->pid, p->ppid);
+    put(t, "Uid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid, c->suid, c->euid);
+    put(t, "Gid:\t%u\t%u\t%u\t%u\n", c->gid, c->egid, c->sgid, c->egid);
+    put(t, "FDSize:\t%u\nGroups:\t \n", 256u);
+    put(t, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(m.virtual_bytes), kib(m.resident_bytes));
+    put(t, "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\n", kib(m.data_bytes),
+        kib(m.stack_bytes), kib(m.text_bytes));
+    put(t, "Threads:\t%u\n", p->task_count);
+    uint64_t cpus = stats_cpus() >= 64 ? UINT64_MAX : (1ull << stats_cpus()) - 1;
+    put(t, "Cpus_allowed:\t%lx\nCpus_allowed_list:\t", cpus);
+    show_cpu_list(t, 0);
+}
+
+static void show_cgroup(struct text *t, uint64_t arg UNUSED)
+{
+    put(t, "0::/\n");
+}
+
+static void show_limits(struct text *t, uint64_t arg UNUSED)
+{
+    static const char *const names[][2] = {
+        {"Max cpu time", "seconds"},     {"Max file size", "bytes"},
+        {"Max data size", "bytes"},      {"Max stack size", "bytes"},
+        {"Max core file size", "bytes"}, {"Max resident set", "bytes"},
+        {"Max processes", "processes"},  {"Max open files", "files"},
+        {"Max locked memory", "bytes"},  {"Max address space", "bytes"},
+        {"Max file locks", "locks"},     {"Max pending signals", "signals"},
+        {"Max msgqueue size", "bytes"},  {"Max nice priority", ""},
+        {"Max realtime priority", ""},   {"Max realtime timeout", "us"},
+    };
+    uint64_t value[2];
+    put(t, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    for (unsigned i = 0; i < ARRAY_LEN(names) && stats_rlimit(i, &value[0], &value[1]); i++) {
+        put(t, "%-25s ", names[i][0]);
+        for (unsigned k = 0; k < 2; k++)
+            if (value[k] == UINT64_MAX)
+                put(t, "%-20s ", "unlimited");
+            else
+                put(t, "%-20lu ", value[k]);
+        put(t, "%-10s\n", names[i][1]);
+    }
+}
+
+static void show_fdinfo(struct text *t, uint64_t arg)
+{
+    struct file *f = fd_get((int)arg);
+    if (f == NULL)
+        return;
+    uint32_t flags = f->flags | (fd_cloexec((int)arg, -1) > 0 ? (uint32_t)OPEN_CLOEXEC : 0);
+    put(t, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%lu\n", f->pos, flags,
+        f->inode != NULL ? f->inode->sb->dev : (uint64_t)ANON_DEV);
+    file_put(f);
+}
+
+/* PR_SET_NAME's relative: the thread's name. */
+static int write_comm(uint64_t arg, const char *data, size_t len)
+{
+    struct process *p = me();
+    int r = -ESRCH;
+    len = MIN(len, (size_t)TASK_NAME_MAX - 1);
+    if (len > 0 && data[len - 1] == '\n')
+        len--;
+    spin_lock(&p->lock);
+    LIST_FOR_EACH (at, &p->tasks) {
+        struct task *task = LIST_ENTRY(at, struct task, process_link);
+        if (task->tid == (arg == 0 ? p->pid : (int)arg)) {
+            memset(task->name, 0, TASK_NAME_MAX);
+            memcpy(task->name, data, len);
+            r = 0;
+        }
+    }
+    spin_unlock(&p->lock);
+    return r;
+}
+
+// --- links ---
+
+static size_t link_self(char *to, size_t max, uint64_t arg UNUSED)
+{
+    return fmt(to, max, "%d", me()->pid);
+}
+
+static size_t link_thread_self(char *to, size_t max, uint64_t arg UNUSED)
+{
+    return fmt(to, max, "%d/task/%d", me()->pid, current()->tid);
+}
+
+static size_t link_mounts(char *to, size_t max, uint64_t arg UNUSED)
+{
+    return fmt(to, max, "self/mounts");
+}
+
+static size_t link_exe(char *to, size_t max, uint64_t arg UNUSED)
+{
+    return fmt(to, max, "%s", me()->exe_path);
+}
+
+static size_t link_cwd(char *to, size_t max, uint64_t arg UNUSED)
+{
+    struct fs_context *fs = fs_current();
+    spin_lock(&fs->lock);
+    struct dentry *d = dentry_get(fs->cwd);
+    spin_unlock(&fs->lock);
+    size_t n = dentry_path(d, to, max);
+    dentry_put(d);
+    return n;
+}
+
+static size_t link_root(char *to, size_t max, uint64_t arg UNUSED)
+{
+    return fmt(to, max, "/");
+}
+
+static size_t link_fd(char *to, size_t max, uint64_t arg)
+{
+    struct file *f = fd_get((int)arg);
+    size_t n = f != NULL ? file_describe(f, to, max) : 0;
+    file_put(f);
+    return n;
+}
+
+// --- the table ---
+
+struct node {
+    const char *path;
+    uint32_t mode;
+    void (*show)(struct text *t, uint64_t arg);
+    uint64_t number;                                          // show_number's
+    int (*write)(uint64_t arg, const char *data, size_t len); // NULL: -EIO
+    size_t (*link)(char *to, size_t max, uint64_t arg);
+};
+
+#define DIR(path_)                                                                                 \
+    {                                                                                              \
+        .path = path_, .mode = S_DIR | 0555                                                        \
+    }
+#define FILE_(path_, show_)                                                                        \
+    {                                                                                              \
+        .path = path_, .mode = S_REG | 0444, .show = show_                                         \
+    }
+#define NUM(path_, n)                                                                              \
+    {                                                                                              \
+        .path = path_, .mode = S_REG | 0444, .show = show_number, .number = n                      \
+    }
+#define LINK(path_, link_)                                                                         \
+    {                                                                                              \
+        .path = path_, .mode = S_LNK | 0777, .link = link_                                         \
+    }
+
+static const struct node proc_nodes[] = {
+    DIR(""),
+    DIR("PID"),
+    LINK("self", link_self),
+    LINK("thread-self", link_thread_self),
+    FILE_("cpuinfo", show_cpuinfo),
+    FILE_("filesystems", show_filesystems),
+    FILE_("loadavg", show_loadavg),
+    FILE_("meminfo", show_meminfo),
+    LINK("mounts", link_mounts),
+    FILE_("stat", show_stat),
+    FILE_("uptime", show_uptime),
+    FILE_("version", show_version),
+    DIR("sys"),
+    DIR("sys/fs"),
+    NUM("sys/fs/file-max", FD_LIMIT_MAX),
+    NUM("sys/fs/nr_open", FD_LIMIT_MAX),
+    NUM("sys/fs/pipe-max-size", 1048576),
+    DIR("sys/kernel"),
+    FILE_("sys/kernel/hostname", show_hostname),
+    FILE_("sys/kernel/osrelease", show_osrelease),
+    FILE_("sys/kernel/ostype", show_ostype),
+    NUM("sys/kernel/pid_max", 32768),
+    NUM("sys/kernel/threads-max", TASKS_MAX),
+    DIR("sys/kernel/random"),
+    FILE_("sys/kernel/random/boot_id", show_boot_id),
+    NUM("sys/kernel/random/entropy_avail", 256),
+    NUM("sys/kernel/random/poolsize", 256),
+    FILE_("sys/kernel/random/uuid", show_uuid),
+    DIR("sys/net"),
+    DIR("sys/net/core"),
+    NUM("sys/net/core/somaxconn", 4096),
+    DIR("sys/vm"),
+    NUM("sys/vm/max_map_count", 65530),
+    NUM("sys/vm/overcommit_memory", 1),
+    FILE_("PID/cgroup", show_cgroup),
+    FILE_("PID/cmdline", show_cmdline),
+    {.path = "PID/comm", .mode = S_REG | 0644, .show = show_comm, .write = write_comm},
+    LINK("PID/cwd", link_cwd),
+    {.path = "PID/environ", .mode = S_REG | 0400, .show = show_environ},
+    LINK("PID/exe", link_exe),
+    {.path = "PID/fd", .mode = S_DIR | 0500},
+    {.path = "PID/fd/FD", .mode = S_LNK | 0700, .link = link_fd},
+    DIR("PID/fdinfo"),
+    {.path = "PID/fdinfo/FD", .mode = S_REG | 0444, .show = show_fdinfo},
+    FILE_("PID/limits", show_limits),
+    FILE_("PID/maps", show_maps),
+    FILE_("PID/mountinfo", show_mountinfo),
+    FILE_("PID/mounts", show_mounts),
+    LINK("PID/root", link_root),
+    FILE_("PID/stat", show_pid_stat),
+    FILE_("PID/statm", show_statm),
+    FILE_("PID/status", show_status),
+    DIR("PID/task"),
+    DIR("PID/task/TID"),
+    {.path = "PID/task/TID/comm", .mode = S_REG | 0644, .show = show_comm, .write = write_comm},
+    FILE_("PID/task/TID/stat", show_pid_stat),
+    FILE_("PID/task/TID/status", show_status),
+};
+
+static const struct node sys_nodes[] = {
+    DIR(""),
+    DIR("devices"),
+    DIR("devices/system"),
+    DIR("devices/system/cpu"),
+    FILE_("devices/system/cpu/online", show_cpu_list),
+    FILE_("devices/system/cpu/possible", show_cpu_list),
+    FILE_("devices/system/cpu/present", show_cpu_list),
+};
+
+// What a numbered name stands for in a directory.
+struct family {
+    const char *dir, *child;
+    bool (*exists)(uint64_t n);
+    int64_t (*next)(int64_t n); // first number >= n, or -1
+};
+
+static bool pid_exists(uint64_t n)
+{
+    return n == (uint64_t)me()->pid;
+}
+
+static int64_t pid_next(int64_t n)
+{
+    return n <= me()->pid ? me()->pid : -1;
+}
+
+static bool fd_exists(uint64_t n)
+{
+    return n <= INT32_MAX && fd_cloexec((int)n, -1) >= 0;
+}
+
+static int64_t fd_next_open(int64_t n)
+{
+    return n <= INT32_MAX ? fd_next(me()->files, (int)n) : -1;
+}
+
+static int64_t tid_next(int64_t n)
+{
+    struct process *p = me();
+    int64_t next = -1;
+    spin_lock(&p->lock);
+    LIST_FOR_EACH (at, &p->tasks) {
+        int64_t tid = LIST_ENTRY(at, struct task, process_link)->tid;
+        if (tid >= n && (next < 0 || tid < next))
+            next = tid;
+    }
+    spin_unlock(&p->lock);
+    return next;
+}
+
+static bool tid_exists(uint64_t n)
+{
+    return n <= INT32_MAX && tid_next((int64_t)n) == (int64_t)n;
+}
+
+static const struct family families[] = {
+    {"", "PID", pid_exists, pid_next},
+    {"PID/fd", "PID/fd/FD", fd_exists, fd_next_open},
+    {"PID/fdinfo", "PID/fdinfo/FD", fd_exists, fd_next_open},
+    {"PID/task", "PID/task/TID", tid_exists, tid_next},
+};
+
+static bool is_proc(const struct super *sb)
+{
+    return sb->ops == &proc_ops;
+}
+
+static const struct node *nodes_of(const struct super *sb, size_t *ret_count)
+{
+    *ret_count = is_proc(sb) ? ARRAY_LEN(proc_nodes) : ARRAY_LEN(sys_nodes);
+    return is_proc(sb) ? proc_nodes : sys_nodes;
+}
+
+static const struct family *family_of(const struct super *sb, const struct node *dir)
+{
+    for (unsigned i = 0; is_proc(sb) && i < ARRAY_LEN(families); i++)
+        if (strcmp(families[i].dir, dir->path) == 0)
+            return &families[i];
+    return NULL;
+}
+
+/* The name of a row in a directory, or NULL when it does not lie right there. */
+static const char *name_in(const struct node *dir, const struct node *n)
+{
+    size_t len = strlen(dir->path);
+    const char *name = n->path;
+    if (len > 0) {
+        if (strncmp(name, dir->path, len) != 0 || name[len] != '/')
+            return NULL;
+        name += len + 1;
+    }
+    bool stands_for_numbers = name[0] >= 'A' && name[0] <= 'Z';
+    return name[0] == 0 || strchr(name, '/') != NULL || stands_for_numbers ? NULL : name;
+}
+
+static int make_inode(struct super *sb, const struct node *n, uint64_t arg, struct inode **ret)
+{
+    size_t count;
+    const struct node *all = nodes_of(sb, &count);
+    uint64_t ino = (uint64_t)(n - all) + 1 + (arg << 16);
+    struct inode *inode = inode_new(sb, ino, n->mode);
+    if (inode == NULL)
+        return -ENOMEM;
+    inode->node = n;
+    inode->node_arg = arg;
+    inode->nlink = (n->mode & S_FMT) == S_DIR ? 2 : 1;
+    inode->size = (n->mode & S_FMT) == S_LNK && all == proc_nodes ? 64 : 0;
+    *ret = inode;
+    return 0;
+}
+
+int pseudo_root(struct super *sb, struct inode **ret)
+{
+    size_t count;
+    return make_inode(sb, nodes_of(sb, &count), 0, ret);
+}
+
+/* A decimal number without leading zeroes, or UINT64_MAX. */
+static uint64_t parse_number(const char *s, size_t len)
+{
+    uint64_t n = 0;
+    if (len == 0 || len > 10 || (s[0] == '0' && len > 1))
+        return UINT64_MAX;
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return UINT64_MAX;
+        n = n * 10 + (uint64_t)(s[i] - '0');
+    }
+    return n;
+}
+
+static int pseudo_lookup(struct inode *dir, const char *name, size_t len, struct inode **ret)
+{
+    const struct node *d = dir->node;
+    size_t count;
+    const struct node *all = nodes_of(dir->sb, &count);
+    const struct family *family = family_of(dir->sb, d);
+    uint64_t number = parse_number(name, len);
+    for (size_t i = 0; i < count; i++) {
+        const char *there = name_in(d, &all[i]);
+        if (there != NULL && strlen(there) == len && memcmp(there, name, len) == 0)
+            return make_inode(dir->sb, &all[i], dir->node_arg, ret);
+        if (family != NULL && number != UINT64_MAX && strcmp(all[i].path, family->child) == 0)
+            return family->exists(number)
+                       ? make_inode(dir->sb, &all[i], family->dir[0] == 0 ? 0 : number, ret)
+                       : -ENOENT;
+    }
+    return -ENOENT;
+}
+
+static int pseudo_iterate(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
+{
+    const struct node *d = dir->inode->node;
+    size_t count;
+    const struct node *all = nodes_of(dir->sb, &count);
+    const struct family *family = family_of(dir->sb, d);
+    if (!dirbuf_dots(buf, dir, pos))
+        return 0;
+    while (*pos < DYNAMIC_POS) {
+        size_t i = *pos - 2;
+        if (i >= count) {
+            *pos = DYNAMIC_POS;
+            break;
+        }
+        const char *name = name_in(d, &all[i]);
+        unsigned type = (all[i].mode & S_FMT) >> 12;
+        if (name != NULL && !dirbuf_add(buf, name, strlen(name), i + 1, *pos + 1, type))
+            return 0;
+        ++*pos;
+    }
+    while (family != NULL) {
+        char name[24];
+        int64_t n = family->next((int64_t)(*pos - DYNAMIC_POS));
+        if (n < 0)
+            break;
+        size_t len = fmt(name, sizeof(name), "%ld", n);
+        uint64_t next = DYNAMIC_POS + (uint64_t)n + 1;
+        unsigned type = family->exists == fd_exists && strcmp(d->path, "PID/fd") == 0 ? S_LNK >> 12
+                        : family->exists == fd_exists                                 ? S_REG >> 12
+                                                                                      : S_DIR >> 12;
+        if (!dirbuf_add(buf, name, len, ((uint64_t)n << 16) + 1, next, type))
+            return 0;
+        *pos = next;
+    }
+    return 0;
+}
+
+static int64_t pseudo_readlink(struct inode *inode, char *to, size_t max)
+{
+    const struct node *n = inode->node;
+    size_t len = n->link(to, max, inode->node_arg);
+    return len > 0 ? (int64_t)MIN(len, max - 1) : -ENOENT;
+}
+
+/* /proc/self/fd/N leads to the open file's own place, whatever its path says by now. */
+static int pseudo_jump(struct inode *inode, struct dentry **ret)
+{
+    const struct node *n = inode->node;
+    if (n->link != link_fd)
+        return -ENOENT;
+    struct file *f = fd_get((int)inode->node_arg);
+    if (f == NULL)
+        return -EBADF;
+    int r = f->dentry != NULL ? 0 : -ENXIO; // sockets, pipes: as Linux says of sockets
+    if (r == 0)
+        *ret = dentry_get(f->dentry);
+    file_put(f);
+    return r;
+}
+
+// --- open files ---
+
+struct open_text {
+    struct mutex lock; // protects text
+    struct text text;
+};
+
+static void make_text(struct text *t, const struct inode *inode)
+{
+    const struct node *n = inode->node;
+    text_free(t);
+    n->show(t, n->show == show_number ? n->number : inode->node_arg);
+}
+
+static int64_t pseudo_read(struct file *f, struct uio *u, uint64_t *pos, bool nonblock UNUSED)
+{
+    struct open_text *o = f->priv;
+    int64_t r = 0;
+    mutex_lock(&o->lock);
+    if (*pos == 0 || o->text.page == NULL) // reading from the start asks anew
+        make_text(&o->text, f->inode);
+    if (o->text.failed) {
+        text_free(&o->text);
+        r = -ENOMEM;
+    } else if (*pos < o->text.len) {
+        size_t n = MIN(u->left, o->text.len - *pos), before = u->left;
+        r = uio_put(u, (const char *)page_virt(o->text.page) + *pos, n);
+        *pos += before - u->left;
+        r = before > u->left ? (int64_t)(before - u->left) : r;
+    }
+    mutex_unlock(&o->lock);
+    return r;
+}
+
+static int64_t pseudo_write(struct file *f, struct uio *u, uint64_t *pos UNUSED,
+                            bool nonblock UNUSED)
+{
+    const struct node *n = f->inode->node;
+    char data[128];
+    size_t len = u->left;
+    if (n->write == NULL)
+        return -EIO;
+    if (uio_take(u, data, MIN(len, sizeof(data))) < 0)
+        return -EFAULT;
+    int r = n->write(f->inode->node_arg, data, MIN(len, sizeof(data)));
+    return r < 0 ? r : (int64_t)len;
+}
+
+static int64_t pseudo_seek(struct file *f, int64_t offset, int whence)
+{
+    if (whence == 1)
+        offset += (int64_t)f->pos;
+    else if (whence != 0)
+        return -EINVAL;
+    if (offset < 0)
+        return -EINVAL;
+    f->pos = (uint64_t)offset;
+    return offset;
+}
+
+static int pseudo_stat(struct file *f, struct kstat *ret)
+{
+    inode_stat(f->inode, ret);
+    return 0;
+}
+
+static void pseudo_release(struct file *f)
+{
+    struct open_text *o = f->priv;
+    text_free(&o->text);
+    kfree(o);
+}
+
+static const struct file_ops pseudo_file_ops = {
+    .name = "proc",
+    .read = pseudo_read,
+    .write = pseudo_write,
+    .poll = file_always_ready,
+    .ioctl = file_no_ioctl,
+    .seek = pseudo_seek,
+    .stat = pseudo_stat,
+    .get_page = file_no_page,
+    .release = pseudo_release,
+};
+
+static int pseudo_open(struct inode *inode, struct file *f)
+{
+    if ((inode->mode & S_FMT) == S_DIR) {
+        f->ops = &dir_file_ops;
+        return 0;
+    }
+    struct open_text *o = kzalloc(sizeof(*o));
+    if (o == NULL)
+        return -ENOMEM;
+    mutex_init(&o->lock);
+    f->priv = o;
+    f->ops = &pseudo_file_ops;
+    return 0;
+}
+
+#define PSEUDO_OPS(type_name, type_magic)                                                          \
+    {                                                                                              \
+        .type = type_name, .magic = type_magic, .lookup = pseudo_lookup,                           \
+        .iterate = pseudo_iterate, .readlink = pseudo_readlink, .jump = pseudo_jump,               \
+        .open = pseudo_open,                                                                       \
+    }
+const struct super_ops proc_ops = PSEUDO_OPS("proc", 0x9fa0);
+const struct super_ops sys_ops = PSEUDO_OPS("sysfs", 0x62656572);
