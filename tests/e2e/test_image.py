@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""skerry image: what goes in, what is told about it, and that the store survives its killers."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import BUILD
+
+STATIC_C = """
+#include <unistd.h>
+int main(void) { return write(1, "static\\n", 7) == 7 ? 0 : 1; }
+"""
+
+
+def compile_c(path, text, *options):
+    subprocess.run(["cc", "-O1", "-x", "c", "-", "-x", "none", "-o", str(path),
+                    *map(str, options)], input=text, text=True, check=True)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    monkeypatch.setenv("SKERRY_STORE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def program(tmp_path):
+    return compile_c(tmp_path / "hello", STATIC_C, "-static")
+
+
+def create(skerry, name, *words, **kwargs):
+    r = skerry("image", "create", name, *words, "--json", **kwargs)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)
+
+
+def files_of(skerry, name, folder="/"):
+    """All paths of an image below a folder, with what ls says of each."""
+    found = {}
+    for entry in json.loads(skerry("image", "ls", name, folder, "--json").stdout):
+        path = folder.rstrip("/") + "/" + entry["name"]
+        found[path] = entry
+        if entry["kind"] == "directory":
+            found.update(files_of(skerry, name, path))
+    return found
+
+
+def test_create_and_look(skerry, store, program):
+    made = create(skerry, "hello", program, "-a", "-v", "-a", "x y", "-e", "A=b", "-e", "A=c")
+    assert made["digest"].startswith("sha256:")
+    path = store / "images" / made["digest"][7:]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == made["digest"][7:]
+    assert made["bytes"] == path.stat().st_size <= program.stat().st_size + 64 * 1024
+    info = json.loads(skerry("image", "inspect", "hello", "--json").stdout)
+    assert info["program"] == "/hello" and info["args"] == ["/hello", "-v", "x y"]
+    assert info["env"] == ["A=c"] and info["digest"] == made["digest"]
+    assert [e["name"] for e in json.loads(skerry("image", "list", "--json").stdout)] == ["hello"]
+    assert "hello" in skerry("image", "list").stdout
+    out = subprocess.run([BUILD / "skerry", "image", "cat", "hello", "/hello"], check=True,
+                         capture_output=True).stdout
+    assert out == program.read_bytes()
+    assert "root:x:0:0:" in skerry("image", "cat", "hello", "/etc/passwd").stdout
+    assert "/etc/ssl" not in files_of(skerry, "hello")
+    if shutil.which("fsck.erofs"):
+        assert subprocess.run(["fsck.erofs", str(path)], capture_output=True).returncode == 0
+
+
+def test_same_contents_same_digest(skerry, store, program, tmp_path):
+    site = tmp_path / "site"
+    (site / "static/deep").mkdir(parents=True)
+    for i in range(300):
+        (site / f"static/deep/{i:03}").write_text(f"file {i}\n" * i)
+    (site / "config.json").write_text('{"Dirs": ["static"], "Args": ["-x"]}')
+    other = tmp_path / "other"
+    shutil.copytree(site, other)
+    shutil.copy(program, other / "hello")
+    for i, path in enumerate(sorted(other.rglob("*"))):
+        os.utime(path, (i, i * 1000))
+    (other / "static/deep/007").chmod(0o600)
+    one = create(skerry, "one", program, "-c", site / "config.json")
+    two = create(skerry, "two", "hello", "-c", "config.json", cwd=other)
+    assert one["digest"] == two["digest"]
+    (other / "static/deep/007").write_text("changed")
+    changed = create(skerry, "two", "hello", "-c", "config.json", cwd=other)
+    assert changed["digest"] != one["digest"]
+
+
+def test_config(skerry, store, program, tmp_path):
+    site = tmp_path / "site"
+    (site / "src/sub").mkdir(parents=True)
+    (site / "src/sub/a.txt").write_text("a")
+    (site / "src/link").symlink_to("sub/a.txt")
+    (site / "one.txt").write_text("one")
+    shutil.copy(program, site / "hello")
+    (site / "config.json").write_text(json.dumps({
+        "Program": "hello", "Args": ["a"], "Env": {"K": "v w"}, "Files": ["one.txt", "/etc/hosts"],
+        "Dirs": ["src"], "MapDirs": {"src/*": "/var/www"}}))
+    create(skerry, "site", "-c", site / "config.json", "-a", "b", "-e", "K=x")
+    info = json.loads(skerry("image", "inspect", "site", "--json").stdout)
+    assert info["args"] == ["/hello", "a", "b"] and info["env"] == ["K=x"]
+    files = files_of(skerry, "site")
+    assert files["/src/sub/a.txt"]["bytes"] == files["/var/www/sub/a.txt"]["bytes"] == 1
+    assert files["/var/www/link"]["target"] == "sub/a.txt"
+    assert files["/one.txt"]["kind"] == "file"
+    hosts = pathlib.Path("/etc/hosts").read_text()
+    assert skerry("image", "cat", "site", "/etc/hosts").stdout == hosts
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ('{"Agrs": []}', "unknown key 'Agrs' (did you mean 'Args'?)"),
+    ('{"Args": [1]}', "Args[0]: must be a string, not an integer"),
+    ('{"Files": ["missing.txt"]}', "missing.txt: No such file"),
+    ('{"Args": [', "config.json:1:"),
+])
+def test_bad_config(skerry, store, program, tmp_path, text, wanted):
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    r = skerry("image", "create", "x", program, "-c", config)
+    assert r.returncode == 1 and wanted in r.stderr and len(r.stderr.splitlines()) == 1
+    assert json.loads(skerry("image", "list", "--json").stdout) == []
+    assert list((store / "images").iterdir()) == []
+
+
+def test_dynamic_program_brings_its_libraries(skerry, store, tmp_path):
+    app = tmp_path / "app"
+    (app / "lib").mkdir(parents=True)
+    (app / "bin").mkdir()
+    compile_c(app / "lib/libdeep.so.2", "int deep(void) { return 2; }", "-shared", "-fPIC",
+              "-Wl,-soname,libdeep.so.2")
+    compile_c(app / "lib/libnear.so.1", "int deep(void); int near(void) { return deep(); }",
+              "-shared", "-fPIC", "-Wl,-soname,libnear.so.1,-rpath,$ORIGIN",
+              app / "lib/libdeep.so.2")
+    compile_c(app / "bin/prog", "int near(void); int main(void) { return near(); }",
+              "-Wl,-rpath,$ORIGIN/../lib", "-Wl,--allow-shlib-undefined", app / "lib/libnear.so.1")
+    create(skerry, "prog", app / "bin/prog")
+    files = files_of(skerry, "prog")
+    assert {"/prog", "/lib/libnear.so.1", "/lib/libdeep.so.2",
+            "/lib64/ld-linux-x86-64.so.2"} <= files.keys()
+    libc = [p for p in files if p.endswith("/libc.so.6")]
+    assert len(libc) == 1
+    on_host = subprocess.run(["ldd", "/bin/cat"], capture_output=True, text=True).stdout
+    assert libc[0] in on_host
+    (app / "lib/libdeep.so.2").unlink()
+    r = skerry("image", "create", "prog", app / "bin/prog")
+    assert r.returncode == 1
+    assert "libnear.so.1: needs the library 'libdeep.so.2'" in r.stderr
+
+
+def test_interpreter_missing(skerry, store, tmp_path):
+    program = compile_c(tmp_path / "odd", "int main(void) { return 0; }",
+                        "-Wl,--dynamic-linker=/lib/ld-none.so.1")
+    r = skerry("image", "create", "odd", program)
+    assert r.returncode == 1
+    assert "needs the interpreter '/lib/ld-none.so.1', which is not there" in r.stderr
+
+
+def test_not_a_program(skerry, store, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho\n")
+    arm = tmp_path / "arm"
+    arm.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(100))
+    for words, wanted in [((script,), "is a script"), ((tmp_path,), "is a folder"),
+                          ((tmp_path / "none",), "No such file"), ((arm,), "ARM64"),
+                          ((), "no program")]:
+        r = skerry("image", "create", "x", *words)
+        assert r.returncode == 1 and wanted in r.stderr, r.stderr
+        assert len(r.stderr.splitlines()) == 1
+
+
+def test_delete(skerry, store, program):
+    digest = create(skerry, "a", program)["digest"]
+    create(skerry, "b", program)
+    image = store / "images" / digest[7:]
+    assert skerry("image", "delete", "a").returncode == 0
+    assert image.exists() and skerry("image", "ls", digest).returncode == 0
+    assert skerry("image", "delete", "b").returncode == 0
+    assert not image.exists()
+    r = skerry("image", "delete", "b")
+    assert r.returncode == 1 and "no image 'b'" in r.stderr
+
+
+@pytest.mark.parametrize("words, wanted", [
+    ((), "a verb is missing"), (("creat",), "did you mean 'create'?"), (("create",), "NAME"),
+    (("list", "x"), "no arguments"), (("ls", "--bogus"), "unknown option '--bogus'"),
+    (("create", "x", "-c"), "option '-c' needs a value"), (("ls", "x", "-e", "A=b"), "no -c"),
+])
+def test_usage(skerry, store, words, wanted):
+    r = skerry("image", *words)
+    assert r.returncode == 2 and wanted in r.stderr
+
+
+def test_missing_names_and_files(skerry, store, program):
+    create(skerry, "hello", program)
+    for words, wanted in [(("inspect", "none"), "no image 'none'"),
+                          (("ls", "hello", "/none"), "/none: No such file"),
+                          (("cat", "hello", "/etc"), "/etc: Is a directory"),
+                          (("inspect", "../x"), "image name '../x'"),
+                          (("create", "x", program, "-e", "bad"), "NAME=VALUE")]:
+        r = skerry("image", *words)
+        assert r.returncode == 1 and wanted in r.stderr, r.stderr
+
+
+def test_kill_leaves_the_store_whole(skerry, store, tmp_path):
+    """Kill create at many moments: each image has its digest, each name an image."""
+    big = tmp_path / "big"
+    big.mkdir()
+    for i in range(40):
+        (big / str(i)).write_bytes(os.urandom(1 << 20))
+    program = compile_c(tmp_path / "hello", STATIC_C, "-static")
+    config = tmp_path / "config.json"
+    config.write_text('{"Dirs": ["big"]}')
+    words = [str(BUILD / "skerry"), "image", "create", "big", str(program), "-c", str(config)]
+    start = time.monotonic()
+    subprocess.run(words, check=True, capture_output=True)
+    whole = time.monotonic() - start
+    for i in range(12):
+        (big / "0").write_bytes(os.urandom(1 << 20))
+        p = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        try:
+            p.wait(timeout=whole * i / 10)
+        except subprocess.TimeoutExpired:
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+        for image in (store / "images").glob("[0-9a-f]*"):
+            assert hashlib.sha256(image.read_bytes()).hexdigest() == image.name
+        for entry in json.loads(skerry("image", "list", "--json").stdout):
+            assert entry["bytes"] > 40 << 20
+    subprocess.run(words, check=True, capture_output=True)
+    assert list((store / "images").glob(".tmp-*")) == []

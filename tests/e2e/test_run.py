@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""skerry run, seen from outside, with a guest that does what its arguments say
+(tests/guest/pvh_guest.c) and, where it is built, with the real kernel."""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import BUILD
+
+SECONDS_MAX = 60
+PROGRAM_C = "int main(void) { return 0; }"
+
+
+@pytest.fixture
+def guest(tmp_path, monkeypatch):
+    """A kernel of our own name, so that its QEMU can be told from others."""
+    path = tmp_path / "guest.elf"
+    shutil.copy(BUILD / "tests/guest/pvh_guest.elf", path)
+    monkeypatch.setenv("SKERRY_KERNEL", str(path))
+    monkeypatch.setenv("SKERRY_STORE", str(tmp_path / "store"))
+    yield path
+    assert machines(path) == [], "a QEMU was left"
+
+
+@pytest.fixture
+def image(skerry, guest, tmp_path):
+    """An image of the store: its arguments are given on the kernel's command line."""
+    program = tmp_path / "hello"
+    subprocess.run(["cc", "-static", "-x", "c", "-", "-o", program], input=PROGRAM_C, text=True,
+                   check=True)
+    assert skerry("image", "create", "img", program).returncode == 0
+    return "img"
+
+
+def machines(kernel):
+    """Process ids of the QEMUs that run this kernel."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(kernel).encode() in words and b"-kernel" in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(condition):
+    end = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def start(*words, **kwargs):
+    """Start skerry run and wait for the guest's first line, which is returned with the process."""
+    p = subprocess.Popen([str(BUILD / "skerry"), "run", *words], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    return p, p.stdout.readline()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.parametrize("what, status, told", [
+    ("exit=0", 0, ""), ("exit=7", 7, ""), ("signal=11", 139, ""),
+    ("panic", 125, "the kernel gave up: out of luck"), ("die", 125, "ended without a word"),
+])
+def test_status_is_passed_on(skerry, image, what, status, told):
+    r = skerry("run", image, "-a", what)
+    assert r.returncode == status and told in r.stderr
+    assert r.stdout.startswith("guest: skerry.host=img ") and f" skerry.arg={what} " in r.stdout
+    assert " virtio_mmio.device=" in r.stdout
+
+
+def test_words_reach_the_guest(skerry, image):
+    r = skerry("run", image, "-a", "a b%", "-e", "K=v w", "--trace", "-m", "16M", "--cpus", "2")
+    assert " skerry.trace skerry.env=K=v%20w skerry.arg=a%20b%25 " in r.stdout
+    assert " skerry.ip=10.0.2.15/24,10.0.2.2 skerry.dns=10.0.2.3" in r.stdout
+
+
+def test_program_and_image_file(skerry, image, tmp_path):
+    # What is given with a program goes into its image, not onto the kernel's command line.
+    r = skerry("run", tmp_path / "hello", "-a", "exit=7")
+    assert r.returncode == 0 and "skerry.host=hello " in r.stdout and "exit=7" not in r.stdout
+    file = next((tmp_path / "store/images").iterdir())
+    assert skerry("run", file, "-a", "exit=9").returncode == 9
+    (tmp_path / "config.json").write_text('{"Program": "hello"}')
+    assert skerry("run", "-c", tmp_path / "config.json").returncode == 0
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143),
+                                            (signal.SIGHUP, 143)])
+def test_signal_ends_it_cleanly(image, guest, number, status):
+    p, _ = start(image, "-a", "wait")
+    p.send_signal(number)
+    _, err = p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == status and err == ""
+
+
+def test_second_signal_forces(image, guest):
+    p, _ = start(image, "-a", "wait-deaf")
+    p.send_signal(signal.SIGINT)
+    time.sleep(0.2)  # two pending signals of a kind are one
+    assert p.poll() is None
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == 130
+
+
+def test_kill_leaves_no_machine(image, guest):
+    p, _ = start(image, "-a", "wait")
+    assert len(machines(guest)) == 1
+    p.kill()
+    p.communicate()
+    wait_until(lambda: machines(guest) == [])
+
+
+def test_kill_at_any_moment(image, guest, tmp_path):
+    for i in range(10):
+        p = subprocess.Popen([str(BUILD / "skerry"), "run", tmp_path / "hello", "-m", "16M"],
+                             stdout=subprocess.DEVNULL)
+        time.sleep(i * 0.01)
+        p.kill()
+        p.wait()
+    wait_until(lambda: machines(guest) == [])
+
+
+def test_machine_killed_from_outside(image, guest):
+    p, _ = start(image, "-a", "wait")
+    os.kill(machines(guest)[0], signal.SIGKILL)
+    _, err = p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == 125 and "ended without a word" in err
+
+
+def test_port_in_use(skerry, image):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        r = skerry("run", image, "-p", f"{port}:80")
+    assert r.returncode == 125 and f"port {port} is in use" in r.stderr
+    assert len(r.stderr.splitlines()) == 1
+
+
+def test_forwarded_port_listens(image, guest):
+    port = free_port()
+    p, _ = start(image, "-a", "wait", "-p", f"{port}:8080")
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+    p.terminate()
+    assert p.wait(timeout=SECONDS_MAX) == 143
+
+
+@pytest.mark.parametrize("words, wanted", [
+    ((), "no program or image is named"), (("a", "b"), "one program at a time"),
+    (("x", "-p", "0"), "port '0'"), (("x", "-p", "70000"), "port '70000'"),
+    (("x", "-p", "80:x"), "port '80:x'"), (("x", "-p", "1.2.3:80"), "port '1.2.3:80'"),
+    (("x", "-m", "64"), "memory '64'"), (("x", "-m", "1M"), "memory '1M'"),
+    (("x", "--cpus", "0"), "--cpus '0'"), (("x", "--nothing"), "unknown option '--nothing'"),
+])
+def test_usage(skerry, guest, words, wanted):
+    r = skerry("run", *words)
+    assert r.returncode == 2 and wanted in r.stderr
+
+
+def test_what_cannot_be_run(skerry, image, guest, tmp_path, monkeypatch):
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n")
+    for words, wanted in [(("nothing",), "'nothing' is neither a file here nor an image"),
+                          (("./nothing",), "./nothing: No such file"),
+                          ((script,), "is a script"), ((tmp_path,), "is a folder"),
+                          ((image, "-c", "config.json"), "-c is for making an image"),
+                          ((image, "--kernel", script), "not an ELF file"),
+                          ((image, "--kernel", "/none"), "kernel /none: No such file"),
+                          ((image, "-e", "K"), "NAME=VALUE")]:
+        r = skerry("run", *words)
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+        assert len(r.stderr.splitlines()) == 1
+    monkeypatch.setenv("PATH", str(tmp_path))
+    r = skerry("run", image)
+    assert r.returncode == 125 and "apt install qemu-system-x86" in r.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops privileges, so needs some")
+def test_without_privileges(image, guest):
+    folder = pathlib.Path("/tmp") / f"skerry-run-test-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        for path in (BUILD / "skerry", guest, guest.parent / "hello"):
+            shutil.copy(path, folder)
+        env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent",
+               "SKERRY_KERNEL": str(folder / "guest.elf")}
+        r = subprocess.run([folder / "skerry", "run", folder / "hello", "-p", str(free_port())],
+                           user=65534, group=65534, extra_groups=[], env=env, cwd=folder,
+                           capture_output=True, text=True, timeout=SECONDS_MAX)
+        assert r.returncode == 0 and r.stdout.startswith("guest: "), r.stderr
+    finally:
+        shutil.rmtree(folder)
