@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "control/console.h"
 #include "control/desired.h"
 #include "control/fake.h"
@@ -484,26 +485,12 @@ static const char *state_name(const struct agent *a, const struct unit *u)
     return "waiting";
 }
 
-// Length of a whole UTF-8 sequence at p, 0 when it is none. Unicode 15, table 3-7 (coarsely).
-static size_t utf8_len(const unsigned char *p, size_t left)
-{
-    size_t n = p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 0;
-    if (n == 0 || p[0] >= 0xf5 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    bool odd = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-               (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return odd ? 0 : n;
-}
-
 /* Make it text, byte for byte: what is neither UTF-8, tab nor newline becomes '?'. */
 static void make_text(char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
         unsigned char *p = (unsigned char *)text + i;
-        size_t n = *p < 0x80 ? 1 : utf8_len(p, len - i);
+        size_t n = utf8_len(p, len - i);
         if (n == 0 || (n == 1 && *p < ' ' && *p != '\n' && *p != '\t'))
             *p = *p == '\r' ? ' ' : '?';
         i += MAX(n, (size_t)1);

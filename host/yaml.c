@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "host/file.h"
 #include "host/suggest.h"
 
@@ -340,17 +341,38 @@ static int read_document(struct reader *rd, const char *text, size_t len)
     return r;
 }
 
+/* Text in, and no directives: libfyaml is lost in a directive line with broken UTF-8, and nobody
+ * needs one in a configuration. */
+static int check_text(const char *name, const char *text, size_t len, struct err *err)
+{
+    unsigned line = 1;
+    for (size_t i = 0; i < len;) {
+        const unsigned char *p = (const unsigned char *)text + i;
+        size_t n = utf8_len(p, len - i);
+        if (n == 0 || (n == 1 && *p < ' ' && *p != '\n' && *p != '\t' && *p != '\r'))
+            return err_set(err, -EINVAL, "%s:%u: byte 0x%02x is not text in UTF-8", name, line, *p);
+        if (*p == '%' && (i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r'))
+            return err_set(err, -EINVAL, "%s:%u: a line must not begin with '%%'", name, line);
+        line += *p == '\n';
+        i += n;
+    }
+    return 0;
+}
+
 int yaml_load(const char *name, const char *text, size_t len, struct yaml **ret, struct err *err)
 {
     if (len > YAML_BYTES_MAX)
         return err_set(err, -E2BIG, "%s: larger than 1 MiB", name);
     if (len == 0)
         return err_set(err, -EINVAL, "%s:1: the file is empty", name);
+    int r = check_text(name, text, len, err);
+    if (r < 0)
+        return r;
     CLEANUP(yaml_freep) struct yaml *y = calloc(1, sizeof(*y));
     if (y == NULL || (y->name = strdup(name)) == NULL)
         return out_of_memory(err);
     struct reader rd = {.doc = y, .err = err};
-    int r = read_document(&rd, text, len);
+    r = read_document(&rd, text, len);
     if (r < 0)
         return r;
     *ret = TAKE(y);

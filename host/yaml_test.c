@@ -91,6 +91,9 @@ static void test_errors(struct test *t)
         {"app: *no\n", "t.yaml:1: alias '*no' names nothing above it"},
         {"app: &a [*a]\n", "t.yaml:1: alias '*a' stands inside what it names"},
         {"app: x\n---\napp: y\n", "t.yaml:3: a second document; one is expected"},
+        {"app: x\n%YAML 1.1\n", "t.yaml:2: a line must not begin with '%'"},
+        {"app: x\n\xff: y\n", "t.yaml:2: byte 0xff is not text in UTF-8"},
+        {"app: \x01\n", "t.yaml:1: byte 0x01 is not text in UTF-8"},
         {"? [a]\n: b\n", "t.yaml:1: a key must be a word"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
