@@ -434,9 +434,8 @@ int tcp_shutdown(struct tcp *t, int how, uint64_t now)
     net_enter(n, now);
     if (t->state == TCP_LISTEN) {
         if (how != TCP_SHUT_WR) {
-            tcp_listener_stop(t);
-            t->rx_shut = true;
-            tcp_event(t, NET_IN | NET_RDHUP | NET_HUP);
+            tcp_listener_stop(t); // a fresh socket again, as on Linux
+            tcp_event(t, NET_OUT | NET_HUP);
         }
     } else if (t->state == TCP_SYN_SENT) {
         tcp_done(t, 0);

@@ -2,6 +2,7 @@
 /* A small HTTP/1.1 server on epoll, one thread, for tests and benches: `epoll_server [PORT]`.
  *     GET /            "Hello from skerry!\n"
  *     GET /bytes/N     N bytes, the i-th is i * 31 + i / 251 (mod 256)
+ *     GET /free        free memory of the machine in KiB (MemFree of /proc/meminfo)
  *     POST or PUT      the sum of all body bytes times their position, as text
  * Keep-alive always; one request at a time on a connection (pipelining works, in order). */
 #include <errno.h>
@@ -87,6 +88,20 @@ static int conn_flush(struct conn *c)
     return 1;
 }
 
+static void answer_free(struct conn *c)
+{
+    char text[64] = "0\n";
+    unsigned long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "r");
+    while (f != NULL && fgets(text, sizeof(text), f) != NULL) {
+        if (sscanf(text, "MemFree: %lu", &kib) == 1)
+            break;
+    }
+    if (f != NULL)
+        fclose(f);
+    answer(c, text, (size_t)snprintf(text, sizeof(text), "%lu\n", kib));
+}
+
 static uint64_t content_length(const char *head)
 {
     const char *p = strcasestr(head, "\r\ncontent-length:");
@@ -129,6 +144,8 @@ static int conn_parse(struct conn *c)
             return -1;
     } else if (strncmp(c->in, "GET /bytes/", 11) == 0) {
         answer_bytes(c, strtoull(c->in + 11, NULL, 10));
+    } else if (strncmp(c->in, "GET /free ", 10) == 0) {
+        answer_free(c);
     } else {
         answer(c, "Hello from skerry!\n", 19);
     }
