@@ -75,6 +75,19 @@ static void test_abort_and_sweep(struct test *t)
     CHECK_EQ(t, entries(), 0);
 }
 
+// After a commit the descriptor may be another's: abort must not touch it.
+static void test_abort_after_commit_closes_nothing(struct test *t)
+{
+    struct err e = {0};
+    struct file_new f;
+    CHECK_EQ(t, file_new_open(&f, folder, 0600, &e), 0);
+    int number = f.fd;
+    CHECK_EQ(t, file_new_commit(&f, at("done"), &e), 0);
+    CHECK_EQ(t, dup2(0, number), number);
+    file_new_abort(&f);
+    CHECK(t, close(number) == 0 && unlink(at("done")) == 0);
+}
+
 static void test_trees(struct test *t)
 {
     struct err e = {0};
@@ -96,6 +109,7 @@ int main(void)
         TEST_CASE(test_replace_and_read),
         TEST_CASE(test_read_refuses),
         TEST_CASE(test_abort_and_sweep),
+        TEST_CASE(test_abort_after_commit_closes_nothing),
         TEST_CASE(test_trees),
     };
     if (mkdtemp(folder) == NULL)
