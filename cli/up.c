@@ -68,6 +68,8 @@ static void describe_instance(const json_t *i, char *ret, size_t max)
         snprintf(ret, max, "ended, will start again: %s", error);
     else if (strcmp(state, "unhealthy") == 0)
         snprintf(ret, max, "not healthy: %s", error);
+    else if (strcmp(state, "unseen") == 0)
+        snprintf(ret, max, "its agent is told");
     else
         snprintf(ret, max, "starting");
 }

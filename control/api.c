@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -726,6 +727,15 @@ static int listen_tcp(const char *text, struct err *err)
     return err_set(err, code, "http://%s: cannot listen: %s", text, strerror(-code));
 }
 
+// What libmicrohttpd has to say: mostly that a client left in the middle of a stream, as they may.
+PRINTF_LIKE(2, 0) static void on_log(UNUSED void *ctx, const char *format, va_list args)
+{
+    char text[256];
+    vsnprintf(text, sizeof(text), format, args);
+    text[strcspn(text, "\n")] = '\0';
+    log_debug("http server", "says=\"%s\"", text);
+}
+
 static int listen_on(struct api *api, const char *address, struct err *err)
 {
     struct http_base base;
@@ -738,8 +748,9 @@ static int listen_on(struct api *api, const char *address, struct err *err)
         return fd;
     struct MHD_Daemon *d = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-        api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_END);
+        api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)CONNECTIONS_MAX, MHD_OPTION_END);
     if (d == NULL) {
         close(fd);
         return err_set(err, -ENOMEM, "%s: cannot start the server", address);

@@ -30,9 +30,15 @@ static void wake_control(struct edge_shared *sh)
 
 // ------------------------------------------------------------------------------ announcements
 
+static bool is_announced(const struct edge *e, const struct snap_service *sv);
+
 bool edge_can_serve(const struct edge *e, const struct snap_service *sv)
 {
-    if (sv->listener == NULL || edge_applied(e) < e->current->table->version + 1)
+    if (sv->listener == NULL)
+        return false;
+    // A new service waits until every worker has it. One that is announced stays so while the
+    // workers change tables: they serve it by the old one meanwhile.
+    if (edge_applied(e) < e->current->table->version + 1 && !is_announced(e, sv))
         return false;
     for (unsigned i = 0; i < sv->locals_n; i++)
         if (sv->locals[i].serving && RELAXED_LOAD(sv->locals[i].peer->up))
@@ -56,6 +62,15 @@ static struct guard_addr guard_addr_of(const struct addr *a)
 static bool same_addr(const struct guard_addr *a, const struct guard_addr *b)
 {
     return a->family == b->family && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static bool is_announced(const struct edge *e, const struct snap_service *sv)
+{
+    struct guard_addr a = guard_addr_of(&sv->spec->address);
+    for (unsigned i = 0; i < e->guard.addrs_n; i++)
+        if (same_addr(&e->guard.addrs[i], &a))
+            return e->guard.addrs[i].announce;
+    return false;
 }
 
 // 127/8 and ::1 are on lo in any case.
