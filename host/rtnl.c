@@ -27,7 +27,8 @@ struct request {
 static void put(struct request *q, const void *data, size_t len)
 {
     static const uint8_t zeros[NLMSG_ALIGNTO];
-    writer_bytes(&q->w, data, len);
+    if (len > 0) // data may be NULL then
+        writer_bytes(&q->w, data, len);
     writer_bytes(&q->w, zeros, NLMSG_ALIGN(len) - len);
     ASSERT(!q->w.full);
 }
