@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -206,3 +207,122 @@ def test_without_privileges(image, guest):
         assert r.returncode == 0 and r.stdout.startswith("guest: "), r.stderr
     finally:
         shutil.rmtree(folder)
+
+
+# With the real kernel.
+
+TALKER_C = """
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+extern char **environ;
+static void on_term(int number) { _exit(100 + number); }
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        printf("arg=%s\\n", argv[i]);
+    for (char **e = environ; *e != NULL; e++)
+        printf("env=%s\\n", *e);
+    FILE *f = fopen("/data/file.txt", "r");
+    char line[64] = "";
+    if (f != NULL && fgets(line, sizeof(line), f) != NULL)
+        printf("file=%s\\n", line);
+    fflush(stdout);
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "abort") == 0)
+        abort();
+    if (strcmp(what, "wait") == 0 || strcmp(what, "handle") == 0) {
+        if (what[0] == 'h')
+            signal(SIGTERM, on_term);
+        puts("ready");
+        fflush(stdout);
+        for (;;)
+            pause();
+    }
+    return atoi(what);
+}
+"""
+
+
+@pytest.fixture(params=["static", "dynamic"])
+def talker(request, tmp_path, monkeypatch):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    monkeypatch.setenv("SKERRY_STORE", str(tmp_path / "store"))
+    path = tmp_path / "talker"
+    subprocess.run(["cc", *(["-static"] if request.param == "static" else []), "-x", "c", "-", "-o",
+                    path], input=TALKER_C, text=True, check=True)
+    return path
+
+
+def test_program_gets_what_was_given(skerry, talker, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file.txt").write_text("contents")
+    (tmp_path / "config.json").write_text(
+        '{"Dirs": ["data"], "Env": {"A": "1", "B": "x y%"}, "Args": ["7"]}')
+    r = skerry("run", talker, "-c", tmp_path / "config.json", "-a", "two words", "-e", "A=2")
+    assert r.returncode == 7, r.stdout + r.stderr
+    assert r.stdout.split("\n")[:-1] == ["arg=/talker", "arg=7", "arg=two words", "env=A=2",
+                                         "env=B=x y%", "file=contents"]
+
+
+def test_image_gets_more_at_run(skerry, talker):
+    assert skerry("image", "create", "talker", talker, "-a", "5", "-e", "A=1").returncode == 0
+    r = skerry("run", "talker", "-a", "a b", "-e", "B=%20", "-m", "32M")
+    assert r.returncode == 5, r.stdout + r.stderr
+    assert r.stdout.split("\n")[:-1] == ["arg=/talker", "arg=5", "arg=a b", "env=A=1", "env=B=%20"]
+
+
+def test_how_programs_end(skerry, talker):
+    assert skerry("run", talker, "-a", "abort").returncode == 128 + signal.SIGABRT
+    for what, number, status in [("wait", signal.SIGINT, 130), ("wait", signal.SIGTERM, 143),
+                                 ("handle", signal.SIGTERM, 115)]:
+        p, line = start(talker, "-a", what)
+        while line not in ("", "ready\n"):
+            line = p.stdout.readline()
+        p.send_signal(number)
+        p.communicate(timeout=SECONDS_MAX)
+        assert p.returncode == status
+
+
+def test_trace_shows_system_calls(skerry, talker):
+    r = skerry("run", talker, "-a", "0", "--trace")
+    assert r.returncode == 0 and "write(" in r.stdout and "exit_group(" in r.stdout
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="no Go compiler")
+def test_go_web_server(skerry, tmp_path, monkeypatch):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    app = tmp_path / "app"
+    shutil.copytree(BUILD.parent.parent / "examples/region", app)
+    subprocess.run(["go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "hello",
+                    "."], cwd=app, env=dict(os.environ, CGO_ENABLED="0"), check=True,
+                   capture_output=True)
+    (app / "config.json").write_text('{"Dirs": ["static"], "Env": {"GREETING": "hi"}}')
+    port = free_port()
+    p = subprocess.Popen([str(BUILD / "skerry"), "run", "hello", "-p", f"{port}:8080", "-m", "64M",
+                          "-c", "config.json"], cwd=app, stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def get(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
+            return answer.read()
+
+    def serves():  # it prints "listening" before it does
+        try:
+            return get("") == b"hi"
+        except OSError:
+            assert p.poll() is None
+            return False
+
+    try:
+        wait_until(serves)
+        files = [path for path in (app / "static").rglob("*") if path.is_file()]
+        for path in files * 3:
+            assert get(path.relative_to(app)) == path.read_bytes()
+        assert files and all(get("") == b"hi" for _ in range(20))
+    finally:
+        p.terminate()
+        p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == 143
