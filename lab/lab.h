@@ -76,7 +76,7 @@ NONNULL MUST_CHECK int lab_status(const struct lab *lab, bool json, FILE *to, st
  * array of objects as tally_json makes them, with the member "city". SIGINT and SIGTERM end it
  * early. */
 struct lab_fetch_options {
-    const char *cities; // a city, or "all"
+    const char *cities; // "tokyo", "tokyo,london", or "all"
     struct fetch_url url;
     double every_ms, seconds;
     uint32_t timeout_ms;

@@ -113,21 +113,30 @@ static void gather(struct worker *workers, unsigned n, int signals, int *stop)
     }
 }
 
-static unsigned choose_cities(const struct topology *t, const char *wanted, struct worker *ret,
-                              struct err *err)
+// Is the city among "tokyo,london"?
+static bool listed(const char *list, const char *city)
 {
-    unsigned n = 0;
-    int city = topology_city(t, wanted);
-    if (strcmp(wanted, "all") == 0) {
-        for (unsigned i = 0; i < t->cities_len; i++)
-            if (t->cities[i].client)
-                ret[n++] = (struct worker){.city = t->cities[i].name, .fd = -1};
-    } else if (city >= 0 && t->cities[city].client) {
-        ret[n++] = (struct worker){.city = t->cities[city].name, .fd = -1};
-    }
-    if (n == 0)
-        err_set(err, -ENOENT, "no city '%s' with clients in the lab", wanted);
-    return n;
+    size_t len = strlen(city);
+    for (const char *p = list; p != NULL; p = strchr(p, ',') != NULL ? strchr(p, ',') + 1 : NULL)
+        if (strncmp(p, city, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+            return true;
+    return false;
+}
+
+static int choose_cities(const struct topology *t, const char *list, struct worker *ret,
+                         unsigned *ret_len, struct err *err)
+{
+    bool all = strcmp(list, "all") == 0;
+    unsigned n = 0, names = 1;
+    for (const char *p = list; *p != '\0'; p++)
+        names += *p == ',';
+    for (unsigned i = 0; i < t->cities_len; i++)
+        if (t->cities[i].client && (all || listed(list, t->cities[i].name)))
+            ret[n++] = (struct worker){.city = t->cities[i].name, .fd = -1};
+    *ret_len = n;
+    if (n == 0 || (!all && n != names))
+        return err_set(err, -ENOENT, "'%.200s': not all of these are cities with clients", list);
+    return 0;
 }
 
 // The results in the order of the cities; a worker that failed gives an error.
@@ -159,9 +168,11 @@ static int measure_all(const struct lab *lab, const char *cities, measure_fn *me
     int r = lab_privileges(err);
     if (r == 0)
         r = lab_topology(lab, &topo, err);
-    unsigned n = r < 0 ? 0 : choose_cities(&topo, cities, workers, err);
-    if (n == 0)
-        return err->code;
+    unsigned n = 0;
+    if (r == 0)
+        r = choose_cities(&topo, cities, workers, &n, err);
+    if (r < 0)
+        return r;
     if (pipe2(fds, O_CLOEXEC) < 0)
         return err_set(err, -errno, "pipe: %s", strerror(errno));
     sigemptyset(&stop);
