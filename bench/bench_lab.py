@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The planet on one machine: how exact its links are, what they cost, how fast it starts and heals."""
+"""The planet on one machine: how exact its links are, what they cost, how fast it heals."""
 import json
 import os
 import re
@@ -128,7 +128,7 @@ def idle():
 
 
 def up_without_waiting(path):
-    """BFD at 60 s takes minutes to come up, which `lab up` would wait for: the routes are enough."""
+    """BFD at 60 s takes minutes to come up, and `lab up` would wait: the routes are enough."""
     up = subprocess.Popen([str(lib.SKERRY), "lab", "up", "--no-daemons", path], env=ENV, text=True,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     for line in up.stderr:

@@ -74,7 +74,10 @@ void tally_add(struct tally *t, const struct fetch_done *d)
     bool refused = d->error == 0 && (d->answer->status < 200 || d->answer->status > 399);
     if (d->error < 0 || refused) {
         t->failed++;
-        t->failed_ns = d->done_ns;
+        if (d->sent_ns >= t->failed_sent_ns) {
+            t->failed_sent_ns = d->sent_ns;
+            t->failed_ns = d->done_ns;
+        }
     }
     if (d->error < 0) {
         count(&t->errors, error_name(d->error), strlen(error_name(d->error)));
@@ -101,7 +104,8 @@ static int by_size(const void *a, const void *b)
 
 void tally_end(struct tally *t)
 {
-    note_silence(t, t->failed_ns);
+    if (t->failed_sent_ns >= t->last_ns)
+        note_silence(t, t->failed_ns);
     qsort(t->times_us, t->times_len, sizeof(t->times_us[0]), by_size);
 }
 

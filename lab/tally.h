@@ -32,8 +32,8 @@ struct tally_change { // another POP answers than before
 struct tally {
     uint64_t begin_ns;
     uint64_t sent, failed, retried;
-    uint64_t last_ns;           // of the latest answer, or the beginning
-    uint64_t failed_ns;         // end of the latest request that failed
+    uint64_t last_ns;                   // of the latest answer, or the beginning
+    uint64_t failed_sent_ns, failed_ns; // the latest request that failed: begin and end
     uint64_t gap_ns, gap_at_ns; // the longest silence, and when it began (since the beginning)
     struct tally_names pops, bodies, errors;
     struct tally_change changes[TALLY_CHANGES_MAX];
@@ -46,8 +46,8 @@ struct tally {
 NONNULL void tally_init(struct tally *t, uint64_t now_ns, uint32_t *times_us);
 /* A failure is an error, or a status other than 2xx and 3xx. In the order in which they ended. */
 NONNULL void tally_add(struct tally *t, const struct fetch_done *d);
-/* The run is over. Silence after the last answer counts as far as requests that failed later show
- * it: an answer nobody asked for is not missed. Then sorts the times. */
+/* The run is over. When requests that were sent after the last answer failed, the silence lasted to
+ * their end; otherwise nothing was missed after it. Then sorts the times. */
 NONNULL void tally_end(struct tally *t);
 /* A new object; times in ms. */
 NONNULL json_t *tally_json(const struct tally *t);

@@ -52,7 +52,8 @@ static void test_silence_to_the_end_counts(struct test *t)
     struct tally y;
     tally_init(&y, 0, times);
     answer_at(&y, 20, "", "x", 200);
-    tally_add(&y, &(struct fetch_done){.done_ns = 5000 * MS, .error = -ETIMEDOUT});
+    tally_add(&y,
+              &(struct fetch_done){.sent_ns = 40 * MS, .done_ns = 5000 * MS, .error = -ETIMEDOUT});
     tally_end(&y);
     CHECK_EQ(t, y.gap_ns, 4980 * MS);
     tally_init(&y, 0, times);
@@ -75,11 +76,26 @@ static void test_many_bodies(struct test *t)
     CHECK_EQ(t, y.bodies.name[TALLY_NAMES_MAX - 1].count, 100 - (TALLY_NAMES_MAX - 1));
 }
 
+// One request hangs while all others are answered: that is no silence.
+static void test_one_late_failure_is_no_silence(struct test *t)
+{
+    struct tally y;
+    tally_init(&y, 0, times);
+    answer_at(&y, 20, "", "x", 200);
+    answer_at(&y, 60, "", "x", 200);
+    tally_add(&y,
+              &(struct fetch_done){.sent_ns = 40 * MS, .done_ns = 5040 * MS, .error = -ETIMEDOUT});
+    tally_end(&y);
+    CHECK_EQ(t, y.failed, 1);
+    CHECK_EQ(t, y.gap_ns, 40 * MS);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
         TEST_CASE(test_gap_and_changes),
         TEST_CASE(test_silence_to_the_end_counts),
+        TEST_CASE(test_one_late_failure_is_no_silence),
         TEST_CASE(test_many_bodies),
     };
     return test_main(cases, ARRAY_LEN(cases));
