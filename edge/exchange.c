@@ -298,9 +298,9 @@ enum step exchange_failed(struct session *s, uint16_t status, const char *why)
             return STEP_AGAIN;
     }
     note_failure(s, nothing_sent);
-    if (w->retry_tokens < 100)
+    if (w->retry_tokens < RETRY_COST)
         return session_answer(s, status, why);
-    w->retry_tokens -= 100;
+    w->retry_tokens -= RETRY_COST;
     COUNT_ADD(x->service->tally->shares[w->index].retries, 1);
     bool was_pop = via_pop(x);
     pick_release(s);

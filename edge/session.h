@@ -21,7 +21,8 @@ enum {
     POOL_MAX = 256, // idle connections to one peer
     TRIES_MAX = 4,  // one request on so many peers
     RETRY_PERCENT = 20,
-    RETRY_TOKENS_MAX = 100 * 20,
+    RETRY_COST = 100,
+    RETRY_TOKENS_MAX = RETRY_COST * 100,
     REFUSED_MS = 200, // a POP that had no room is not asked again for so long
 };
 

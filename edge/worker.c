@@ -156,10 +156,13 @@ static void view_switch(struct worker *w)
     w->shared->wake_control(w->shared);
 }
 
-/* Requests that wait at an instance which has just been found dead or hung need not wait on. */
+/* Requests that wait at an instance which has just been found dead or hung need not wait on, as far
+ * as the retry budget reaches; the others keep waiting, for it may only have been slow. */
 static void rescue(struct worker *w)
 {
     LIST_FOR_EACH_SAFE (node, &w->sessions) {
+        if (w->retry_tokens < RETRY_COST)
+            return;
         struct session *s = LIST_ENTRY(node, struct session, node);
         struct exchange *x = &s->x;
         if (s->state != SESSION_REQUEST || x->peer == NULL || RELAXED_LOAD(x->peer->up) ||

@@ -82,7 +82,7 @@ def show_rollout():
     watcher = start("lab", "fetch", "all", f"http://{SERVICE}/", "--every", "100",
                     "--for", str(ROLLOUT_SECONDS_MAX), "--timeout", "5000", "--json")
     try:
-        skerry("up", str(EXAMPLE / "v2.yaml"), "--yes")
+        skerry("up", str(EXAMPLE / "skerry-v2.yaml"), "--yes")
         time.sleep(1)  # so that the new version alone is seen too
     finally:
         watcher.send_signal(signal.SIGINT)  # no more requests; those under way are awaited
@@ -95,6 +95,9 @@ def show_rollout():
     print(f"  {len(results)} cities, {total} requests during the rollout, {failed} failed")
     for body, n in bodies.items():
         print(f"  {n:6} x {body!r}")
+    for city, r in results.items():
+        if r["failed"]:
+            print(f"  {city}: {names(r['errors'])}")
     return failed == 0 and set(bodies) == set(GREETINGS)
 
 
@@ -119,7 +122,7 @@ def left_behind():
             line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (OSError, UnicodeDecodeError):
             continue
-        if str(STATE) in line:
+        if f"{STATE}/" in line:
             left.append(f"process {pid}: {line[:80]}")
     return left + ([str(STATE)] if STATE.exists() else [])
 
