@@ -37,9 +37,9 @@ enum {
 #define EPOLL_WAKEUP    (1u << 29)
 #define EPOLL_ONESHOT   (1u << 30)
 #define EPOLL_ET        (1u << 31)
+#define BASIC_BITS      (EV_IN | EV_OUT | EV_ERR | EV_HUP)
 #define PRIVATE_BITS    (EPOLL_EXCLUSIVE | EPOLL_WAKEUP | EPOLL_ONESHOT | EPOLL_ET)
-#define EXCLUSIVE_OK                                                                               \
-    (EV_IN | EV_OUT | EV_ERR | EV_HUP | EPOLL_WAKEUP | EPOLL_ET | EPOLL_EXCLUSIVE)
+#define EXCLUSIVE_OK    (BASIC_BITS | EPOLL_WAKEUP | EPOLL_ET | EPOLL_EXCLUSIVE)
 
 struct user_event { // struct epoll_event
     uint32_t events;
@@ -413,7 +413,7 @@ static const struct file_ops epoll_ops = {
     .write = file_no_write,
     .poll = epoll_poll,
     .ioctl = file_no_ioctl,
-    .seek = file_no_seek,
+    .seek = file_noop_seek,
     .stat = epoll_stat,
     .get_page = file_no_page,
     .release = epoll_release,

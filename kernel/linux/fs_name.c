@@ -42,7 +42,7 @@ static void spot_done(struct spot *s)
 static int make_at(struct spot *s, const struct node_make *what)
 {
     struct dentry *d, *made;
-    bool dir = (what->mode & S_FMT) == S_DIR;
+    bool dir = (what->mode & S_FMT) == S_DIR && what->link == NULL;
     if (s->last.kind != LAST_NAME)
         return -EEXIST;
     mutex_lock(&s->dir->sb->lock);
@@ -53,11 +53,13 @@ static int make_at(struct spot *s, const struct node_make *what)
         else if (s->last.slash && !dir)
             r = -ENOENT;
         else if (!s->dir->sb->ops->writable)
-            r = -EACCES;
+            r = s->dir->sb->ops->make_error;
+        else if (what->link != NULL && what->link->sb != s->dir->sb)
+            r = -EXDEV;
         else
             r = inode_permission(s->dir->inode, MAY_WRITE | MAY_EXEC);
-        if (r == 0 && what->link != NULL && what->link->sb != s->dir->sb)
-            r = -EXDEV;
+        if (r == 0 && what->link != NULL)
+            r = (what->mode & S_FMT) == S_DIR ? -EPERM : what->link->nlink == 0 ? -ENOENT : 0;
         if (r == 0)
             r = memfs_make(s->dir, d, what, &made);
         if (r == 0)
@@ -167,10 +169,6 @@ static int64_t do_link(int from_fd, uint64_t from, int to_fd, uint64_t to, uint3
     struct inode *inode = at_object_inode(&o);
     if (inode == NULL)
         r = -EXDEV;
-    else if ((inode->mode & S_FMT) == S_DIR)
-        r = -EPERM;
-    else if (inode->nlink == 0)
-        r = -ENOENT;
     if (r == 0) {
         struct node_make what = {.mode = inode->mode, .link = inode};
         r = make_path(to_fd, to, &what);

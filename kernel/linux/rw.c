@@ -29,10 +29,10 @@ static bool may_write(const struct file *f)
     return (f->flags & ACCMODE) == FILE_WRONLY || (f->flags & ACCMODE) == FILE_RDWR;
 }
 
-/* Files without a position: pipes, sockets, terminals. */
+/* Files without a position: pipes, sockets, terminals, eventfd and its like. */
 static bool is_stream(const struct file *f)
 {
-    return f->ops->seek == file_no_seek;
+    return f->ops->seek == file_no_seek || f->ops->seek == file_noop_seek;
 }
 
 static int64_t transfer(struct file *f, struct uio *u, uint64_t *pos, bool write, bool nonblock)

@@ -135,6 +135,11 @@ int64_t file_no_seek(struct file *f UNUSED, int64_t offset UNUSED, int whence UN
     return -ESPIPE;
 }
 
+int64_t file_noop_seek(struct file *f UNUSED, int64_t offset UNUSED, int whence UNUSED)
+{
+    return 0;
+}
+
 int file_no_page(struct file *f UNUSED, uint64_t index UNUSED, bool write UNUSED,
                  struct page **ret UNUSED)
 {

@@ -79,5 +79,6 @@ int64_t file_no_write(struct file *f, struct uio *u, uint64_t *pos, bool nonbloc
 uint32_t file_always_ready(struct file *f, struct waitq **ret_queue); // IN|OUT, *ret_queue NULL
 int64_t file_no_ioctl(struct file *f, uint32_t cmd, uint64_t arg);    // -ENOTTY
 int64_t file_no_seek(struct file *f, int64_t offset, int whence);     // -ESPIPE
+int64_t file_noop_seek(struct file *f, int64_t offset, int whence);   // 0: eventfd and its like
 int file_no_page(struct file *f, uint64_t index, bool write, struct page **ret); // -ENODEV
 void file_no_release(struct file *f); // for kinds without private parts

@@ -88,7 +88,10 @@ static int find_or_make(struct dentry *dir, const struct walk_last *last, uint32
         return r;
     if (d->inode != NULL || !dir->sb->ops->writable) {
         *ret = d;
-        return d->inode != NULL ? 0 : (dentry_put(d), -EACCES);
+        if (d->inode != NULL)
+            return 0;
+        dentry_put(d);
+        return dir->sb->ops->make_error;
     }
     dentry_put(d);
     struct node_make what = {.mode = S_REG | (mode & S_PERMS & ~fs_current()->umask)};

@@ -862,11 +862,12 @@ static int pseudo_open(struct inode *inode, struct file *f)
     return 0;
 }
 
-#define PSEUDO_OPS(type_name, type_magic)                                                          \
+// A new name in /proc is not found; /sys refuses it (Linux proc_root_lookup, kernfs).
+#define PSEUDO_OPS(type_name, type_magic, error)                                                   \
     {                                                                                              \
-        .type = type_name, .magic = type_magic, .lookup = pseudo_lookup,                           \
+        .type = type_name, .magic = type_magic, .make_error = error, .lookup = pseudo_lookup,      \
         .iterate = pseudo_iterate, .readlink = pseudo_readlink, .jump = pseudo_jump,               \
         .open = pseudo_open,                                                                       \
     }
-const struct super_ops proc_ops = PSEUDO_OPS("proc", 0x9fa0);
-const struct super_ops sys_ops = PSEUDO_OPS("sysfs", 0x62656572);
+const struct super_ops proc_ops = PSEUDO_OPS("proc", 0x9fa0, -ENOENT);
+const struct super_ops sys_ops = PSEUDO_OPS("sysfs", 0x62656572, -EACCES);

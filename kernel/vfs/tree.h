@@ -36,6 +36,7 @@ struct super_ops {
     const char *type;
     uint64_t magic; // statfs f_type
     bool writable;  // names can be made and removed: memfs.c
+    int make_error; // what making a name says when it is not
     bool cached;    // names stay in the cache
     /* A name that is not in the cache: 0 with a referenced inode, -ENOENT, -EIO, -ENOMEM. */
     int (*lookup)(struct inode *dir, const char *name, size_t len, struct inode **ret);
