@@ -85,6 +85,11 @@ NONNULL MUST_CHECK int tcp_shutdown(struct tcp *t, int how, uint64_t now);
 NONNULL void tcp_close(struct tcp *t, uint64_t now);
 NONNULL void tcp_abort(struct tcp *t, uint64_t now);
 
+/* Before power-off: end every connection of the stack as tcp_close() would, and tell how many have
+ * something that the peer has not acknowledged yet. Call it again, with input and timers between,
+ * until it is 0 or patience is over. The sockets stay valid. */
+NONNULL uint32_t tcp_finish_all(struct net_stack *n, uint64_t now);
+
 /* getsockname and getpeername. Peer: -ENOTCONN. Pure. */
 NONNULL void tcp_local(const struct tcp *t, struct net_addr *ret);
 NONNULL MUST_CHECK int tcp_peer(const struct tcp *t, struct net_addr *ret);

@@ -495,6 +495,24 @@ void tcp_abort(struct tcp *t, uint64_t now)
     net_leave(n);
 }
 
+uint32_t tcp_finish_all(struct net_stack *n, uint64_t now)
+{
+    uint32_t unsent = 0;
+    net_enter(n, now);
+    LIST_FOR_EACH_SAFE (node, &n->tcps) {
+        struct tcp *t = LIST_ENTRY(node, struct tcp, all_node);
+        if (t->state == TCP_CLOSED || t->state == TCP_LISTEN || t->state == TCP_SYN_SENT)
+            continue;
+        if (!t->tx_shut && (t->linger == 0 || t->rx_queued > 0))
+            tcp_reset(t, 0);
+        else
+            shut_write(t);
+        unsent += t->state != TCP_CLOSED && tcp_tx_queued(t) > 0;
+    }
+    net_leave(n);
+    return unsent;
+}
+
 // ---- names
 
 void tcp_local(const struct tcp *t, struct net_addr *ret)

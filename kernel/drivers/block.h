@@ -47,3 +47,7 @@ struct block_dev *block_dev_get(unsigned index); // NULL when there is none
 /* Network up: stack, address (static or DHCP, which goes on in the background), /etc/resolv.conf
  * data. Called once by main after virtio_probe. */
 void socket_init(void);
+
+/* Before power-off, after the program's last instruction: connections are ended properly and what
+ * was sent gets its time to arrive (two seconds at most). Nothing else runs meanwhile. */
+void socket_finish(void);

@@ -20,8 +20,11 @@ struct netdev_ops {
      * beyond that it is dropped. The device learns of it at kick. */
     void (*transmit)(struct netdev *d, struct pkt *p);
     void (*kick)(struct netdev *d);
-    /* Let go of the packets that the device has sent (there is no interrupt for them). */
-    void (*reclaim)(struct netdev *d);
+    /* Take in what has arrived, without waiting for the interrupt. No lock of the stack is held. */
+    void (*poll)(struct netdev *d);
+    /* Let go of the packets that the device has sent (there is no interrupt for them). How many it
+     * has still to send. */
+    unsigned (*reclaim)(struct netdev *d);
 };
 
 struct netdev {

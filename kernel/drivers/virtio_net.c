@@ -215,19 +215,27 @@ static bool rx_poll(struct vnet *v, struct pkt **ret_first)
     return n >= RX_BUDGET;
 }
 
-static void tx_flush(struct vnet *v);
-
-static void rx_work(struct work *w)
+/* One run: true when there may be more. */
+static bool rx_run(struct vnet *v)
 {
-    struct vnet *v = CONTAINER_OF(w, struct vnet, rx_work);
     struct pkt *first;
     bool more = rx_poll(v, &first);
     if (first != NULL)
         v->net.input(&v->net, first);
     if (UNLIKELY(v->rx.vq.broken) && !v->dev->dead)
         vnet_kill(v);
-    else if (more)
+    return more && !v->dev->dead;
+}
+
+static void rx_work(struct work *w)
+{
+    if (rx_run(CONTAINER_OF(w, struct vnet, rx_work)))
         work_raise(w);
+}
+
+static void vnet_poll(struct netdev *d)
+{
+    rx_run(d->driver);
 }
 
 // ---- sending ----
@@ -307,7 +315,7 @@ static void vnet_kick(struct netdev *d)
     spin_unlock(&v->tx_lock);
 }
 
-static void tx_flush(struct vnet *v)
+static unsigned tx_flush(struct vnet *v)
 {
     spin_lock(&v->tx_lock);
     tx_reap(v);
@@ -316,14 +324,16 @@ static void tx_flush(struct vnet *v)
         virtio_queue_kick(v->dev, &v->tx);
     }
     bool broken = v->tx.vq.broken;
+    unsigned left = v->tx.vq.chains + v->waiting_count;
     spin_unlock(&v->tx_lock);
     if (UNLIKELY(broken) && !v->dev->dead)
         vnet_kill(v);
+    return broken ? 0 : left;
 }
 
-static void vnet_reclaim(struct netdev *d)
+static unsigned vnet_reclaim(struct netdev *d)
 {
-    tx_flush(d->driver);
+    return tx_flush(d->driver);
 }
 
 static void tx_work(struct work *w)
@@ -371,6 +381,7 @@ static const struct netdev_ops vnet_ops = {
     .open = vnet_open,
     .transmit = vnet_transmit,
     .kick = vnet_kick,
+    .poll = vnet_poll,
     .reclaim = vnet_reclaim,
 };
 

@@ -9,6 +9,7 @@
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/drivers/block.h"
 #include "kernel/linux/exec.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
@@ -185,6 +186,7 @@ void process_exit_group(int status)
 {
     char line[20];
     fmt(line, sizeof(line), "exit %d", status & 0xff);
+    socket_finish();
     status_line(line);
     power_off();
 }
@@ -215,6 +217,7 @@ void process_killed(const struct siginfo *info)
                 (unsigned long)r->rip, (unsigned long)info->fault.address, t->tid);
     char line[20];
     fmt(line, sizeof(line), "signal %d", info->signo);
+    socket_finish();
     status_line(line);
     power_off();
 }

@@ -15,8 +15,10 @@
 #include "kernel/socket/socket.h"
 #include "kernel/vfs/vfs.h"
 #include "net/dhcp.h"
+#include "net/tcp.h"
 
 #define ADDRESS_WAIT_NS (5 * NS_PER_SEC)
+#define FINISH_NS       (2 * NS_PER_SEC)
 
 enum { MTU_WITHOUT_DEVICE = 1500, KMALLOC_MAX = 128 * 1024, RESOLV_CONF_MAX = 256 };
 
@@ -249,6 +251,25 @@ void socket_init(void)
     resolv_conf_write(boot_params.dns, boot_params.dns_count);
     if (!lease_there() && kthread_start("net-lease", lease_writer, NULL) < 0)
         kprintf("network: no thread to write /etc/resolv.conf\n");
+}
+
+void socket_finish(void)
+{
+    struct netdev *d = stack.dev;
+    if (stack.net == NULL || d == NULL)
+        return;
+    // Polled, not slept: no thread of the program may run any more.
+    for (uint64_t end = clock_mono_ns() + FINISH_NS;;) {
+        uint64_t now;
+        struct net_stack *n = stack_enter(&now);
+        uint32_t unsent = tcp_finish_all(n, now);
+        if (net_next_deadline(n) <= now)
+            net_timer(n, now);
+        stack_leave();
+        if ((d->ops->reclaim(d) == 0 && unsent == 0) || now >= end)
+            break;
+        d->ops->poll(d);
+    }
 }
 
 void stack_if_get(struct stack_if *ret)

@@ -247,6 +247,52 @@ def test_tap_many_connections(tap):
     assert requests > 1000 and errors == 0
 
 
+# Answers one connection and is gone at once: all must arrive, and an end of the stream with it.
+ONCE_C = r"""
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static char block[1 << 20];
+int main(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    char request[4096];
+    int l = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(l, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(l, 8) != 0)
+        return 1;
+    puts("listening");
+    fflush(stdout);
+    int idle = accept(l, NULL, NULL), fd = accept(l, NULL, NULL);
+    read(fd, request, sizeof(request));
+    for (unsigned i = 0; i < sizeof(block); i++)
+        block[i] = (char)(i * 31 + i / 251);
+    return idle >= 0 && write(fd, block, sizeof(block)) == sizeof(block) ? 0 : 2;
+}
+"""
+ONCE_PY = """
+import socket, sys
+idle = socket.create_connection((sys.argv[1], 8080), timeout=10)
+s = socket.create_connection((sys.argv[1], 8080), timeout=10)
+s.sendall(b"go")
+data = b""
+while more := s.recv(65536):
+    data += more
+assert idle.recv(1) == b"", "the idle connection was not ended"
+sys.stdout.buffer.write(data)
+"""
+
+
+@needs_root
+def test_tap_exit_ends_connections(tmp_path):
+    source, program = tmp_path / "once.c", tmp_path / "once"
+    source.write_text(ONCE_C)
+    subprocess.run(["gcc", "-static", "-O1", "-w", "-o", str(program), str(source)], check=True)
+    with Tap(program, tmp_path) as t:
+        assert t.inside("/usr/bin/python3", "-c", ONCE_PY, GUEST).stdout == pattern(1 << 20)
+        t.qemu.wait(SECONDS_MAX)
+
+
 MANY_PY = """
 import socket, sys
 def ask(s):
