@@ -545,8 +545,14 @@ int mm_populate(struct mm *mm, uint64_t start, uint64_t end)
     for (uint64_t at = start; at < end; at += PAGE_SIZE) {
         mutex_lock(&mm->lock);
         const struct vma *v = vma_find(&mm->vmas, at);
-        bool write = v != NULL && v->start <= at && (v->prot & MM_WRITE) && !v->shared;
-        int r = v != NULL && v->prot == 0 ? 0 : fault_locked(mm, at, write ? FAULT_WRITE : 0);
+        int r = -EFAULT;
+        if (v != NULL && v->start <= at && v->prot == 0) {
+            r = 0;
+            at = MIN(end, v->end) - PAGE_SIZE; // a reservation holds no pages
+        } else if (v != NULL && v->start <= at) {
+            bool write = (v->prot & MM_WRITE) && !v->shared;
+            r = fault_locked(mm, at, write ? FAULT_WRITE : 0);
+        }
         mutex_unlock(&mm->lock);
         if (r < 0)
             return r == -ENOMEM ? r : -EFAULT;

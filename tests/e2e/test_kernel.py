@@ -199,3 +199,11 @@ def test_small(tmp_path):
     stripped = tmp_path / "kernel"
     subprocess.run(["strip", "-o", str(stripped), str(KERNEL)], check=True)
     assert stripped.stat().st_size <= 500 * 1000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_storm(tmp_path, compiled, seed):
+    """Senseless system calls from several threads do not bring the kernel down."""
+    output, status = run(tmp_path, compiled("storm"), f"skerry.arg={seed} skerry.arg=20000")
+    assert status == ["up", "exit 0"], output
+    assert output[-1] == "alive"
