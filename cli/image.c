@@ -14,6 +14,7 @@
 #include "host/file.h"
 #include "host/suggest.h"
 #include "image/store.h"
+#include "image/tree.h"
 
 enum { READ_BYTES = 64 * 1024, PATH_BYTES = 4096 };
 
@@ -217,6 +218,25 @@ static int verb_ls(struct request *q, struct err *e)
     return r < 0 ? fs_failed(q->words[0], path, r, e) : 0;
 }
 
+/* Find a path as a running program would, following links, into *ret. */
+static int walk_links(const struct erofs *fs, const char *path, struct erofs_inode *ret)
+{
+    enum { LINKS_MAX = 16 };
+    char at[PATH_BYTES], target[PATH_BYTES], next[2 * PATH_BYTES + 8];
+    int r = tree_clean(path, true, at, sizeof(at));
+    for (int i = 0; r == 0 && i < LINKS_MAX; i++) {
+        r = erofs_walk(fs, at, ret);
+        if (r < 0 || kind_of(ret->mode) != 'l')
+            return r;
+        r = MIN(erofs_readlink(fs, ret, target, sizeof(target)), 0);
+        if (r < 0)
+            return r;
+        snprintf(next, sizeof(next), "%s/../%s", target[0] == '/' ? "" : at, target);
+        r = tree_clean(next, true, at, sizeof(at));
+    }
+    return r < 0 ? r : -ELOOP;
+}
+
 static int verb_cat(struct request *q, struct err *e)
 {
     struct image_digest digest;
@@ -226,7 +246,7 @@ static int verb_cat(struct request *q, struct err *e)
     int r = open_image(q, q->words[0], &digest, &im, e);
     if (r < 0)
         return r;
-    r = erofs_walk(&im->fs, q->words[1], &inode);
+    r = walk_links(&im->fs, q->words[1], &inode);
     if (r == 0 && kind_of(inode.mode) == 'd')
         r = -EISDIR;
     int64_t n = 0;

@@ -35,10 +35,10 @@ static int put_defaults(struct tree *t, struct err *e)
                 {"/sys", 0555}, {"/tmp", 01777}, {"/var", 0755}};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(files); i++)
-        if (!tree_has(t, files[i].path))
+        if (tree_find(t, files[i].path) == NULL)
             r = tree_put_text(t, files[i].path, files[i].text, e);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(dirs); i++)
-        if (!tree_has(t, dirs[i].path))
+        if (tree_find(t, dirs[i].path) == NULL)
             r = tree_put_dir(t, dirs[i].path, dirs[i].permissions, e);
     return r;
 }
@@ -54,9 +54,15 @@ static int put_map(struct tree *t, const struct image_map *m, struct err *e)
 
 static int fill_tree(struct tree *t, const struct image_spec *s, const char *program, struct err *e)
 {
-    int r = closure_put(t, program, s->program, e);
+    static const char library_path[] = "LD_LIBRARY_PATH=";
+    const char *folders = "";
+    int r = 0;
+    for (uint32_t i = 0; i < s->envs.n; i++)
+        if (strncmp(s->envs.items[i], library_path, strlen(library_path)) == 0)
+            folders = s->envs.items[i] + strlen(library_path);
     for (uint32_t i = 0; r == 0 && i < s->maps_n; i++)
         r = put_map(t, &s->maps[i], e);
+    r = r < 0 ? r : closure_put(t, program, s->program, folders, e);
     return r < 0 ? r : put_defaults(t, e);
 }
 

@@ -34,6 +34,7 @@ struct closure {
     char *folders[FOLDERS_MAX]; // of the system's configuration, searched before the defaults
     size_t folders_n;
     bool musl;
+    const char *library_path; // borrowed
 };
 
 // Folders that glibc's loader knows by itself; Debian's first, then those of other systems.
@@ -108,7 +109,10 @@ static int add_object(struct closure *c, struct object *o, struct err *e)
         object_close(o);
         return r;
     }
+    bool is_program = c->objects_n == 0;
     c->objects[c->objects_n++] = *o;
+    if (!is_program && tree_find(c->tree, o->guest) != NULL)
+        return 0;
     return tree_put_file(c->tree, o->guest, o->host, e);
 }
 
@@ -191,6 +195,12 @@ static int try_folder(struct closure *c, const struct object *loader, const char
     return r < 0 ? r : 1;
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 /* The folder of a path, without its last part; "/" has itself. */
 static void folder_of(const char *path, char *ret, size_t max)
 {
@@ -256,6 +266,28 @@ static int try_path(struct closure *c, const struct object *owner, const char *p
     return 0;
 }
 
+/* The folders of LD_LIBRARY_PATH are folders of the tree: what will be there counts. */
+static int try_library_path(struct closure *c, const struct object *loader, const char *name,
+                            struct err *e)
+{
+    for (const char *p = c->library_path; *p != '\0'; p += strspn(p, ":;")) {
+        char guest[TREE_PATH_MAX];
+        int len = (int)strcspn(p, ":;");
+        int n = snprintf(guest, sizeof(guest), "%.*s/%s", len, p, name);
+        p += len;
+        const struct erofs_node *node =
+            n > 0 && (size_t)n < sizeof(guest) ? tree_find(c->tree, guest) : NULL;
+        struct object o;
+        const char *host = node != NULL ? tree_host_path(node) : NULL, *why;
+        if (host == NULL || object_open(host, guest, &o, &why) < 0)
+            continue;
+        o.loader = loader;
+        int r = add_object(c, &o, e);
+        return r < 0 ? r : 1;
+    }
+    return 0;
+}
+
 static int try_paths(struct closure *c, const struct object *o, const char *name, struct err *e)
 {
     int r = 0;
@@ -263,6 +295,8 @@ static int try_paths(struct closure *c, const struct object *o, const char *name
         for (const struct object *up = o; r == 0 && up != NULL; up = up->loader)
             if (up->elf.runpath == NULL || c->musl)
                 r = try_path(c, up, up->elf.rpath, o, name, e);
+    if (r == 0)
+        r = try_library_path(c, o, name, e);
     if (r == 0)
         r = try_path(c, o, o->elf.runpath, o, name, e);
     return r;
@@ -279,12 +313,6 @@ static int try_system(struct closure *c, const struct object *o, const char *nam
     for (size_t i = 0; r == 0 && !c->musl && i < ARRAY_LEN(glibc_folders); i++)
         r = try_folder(c, o, glibc_folders[i], glibc_folders[i], name, e);
     return r;
-}
-
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
 }
 
 /* A loader takes a name once, whoever asks for it, and knows itself. */
@@ -317,7 +345,8 @@ static int add_needed(struct closure *c, const struct object *o, const char *nam
     const char *path = o->elf.runpath != NULL ? o->elf.runpath : o->elf.rpath;
     return err_set(e, -ENOENT,
                    "%s: needs the library '%s', which is not in %s%sthe system's "
-                   "folders: install the package that has it",
+                   "folders: install the package that has it, or "
+                   "pack it with Files and set LD_LIBRARY_PATH",
                    o->host, name, path != NULL ? path : "", path != NULL ? " or " : "");
 }
 
@@ -345,12 +374,14 @@ static int add_interpreter(struct closure *c, const struct object *program, stru
     return add_object(c, &o, e);
 }
 
-int closure_put(struct tree *t, const char *program, const char *host_path, struct err *e)
+int closure_put(struct tree *t, const char *program, const char *host_path,
+                const char *library_path, struct err *e)
 {
     CLEANUP(closure_freep) struct closure *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     c->tree = t;
+    c->library_path = library_path;
     struct object o;
     const char *why;
     int r = object_open(host_path, program, &o, &why);

@@ -10,7 +10,9 @@
 enum { CLOSURE_OBJECTS_MAX = 512 };
 
 /* Put host_path as program and all that it needs into the tree: libraries under the paths at which
- * the loader will look for them there. -ENOEXEC no ELF program; -EPFNOSUPPORT another machine's;
- * -ENOENT the program, its interpreter or a library (which the text names) is not there. */
+ * the loader will look for them there, unless the tree has that path already. library_path is the
+ * program's LD_LIBRARY_PATH, whose folders are those of the tree ("" for none). -ENOEXEC no ELF
+ * program; -EPFNOSUPPORT another machine's; -ENOENT the program, its interpreter or a library
+ * (which the text names) is not there. */
 NONNULL MUST_CHECK int closure_put(struct tree *t, const char *program, const char *host_path,
-                                   struct err *e);
+                                   const char *library_path, struct err *e);

@@ -223,6 +223,7 @@ static void test_store(struct test *t)
     CHECK_EQ(t, image_store_list(s, &list, &e), 2);
     CHECK_STR(t, list[1].name, "two");
     free(list);
+    CHECK_EQ(t, image_store_delete(s, a.text, &e), -EBUSY);
     CHECK_EQ(t, image_store_delete(s, "one", &e), 0);
     CHECK_EQ(t, image_store_delete(s, "one", &e), -ENOENT);
     CHECK_EQ(t, image_store_resolve(s, "two", &b, &e), 0);
@@ -259,6 +260,8 @@ static void test_import(struct test *t)
     CHECK_EQ(t, image_import_commit(&im, &e), 0);
     CHECK_EQ(t, image_store_path(s, d.text, path, sizeof(path), &e), 0);
     CHECK_EQ(t, image_import_begin(s, d.text, &im, &e), 1);
+    CHECK_EQ(t, image_store_delete(s, d.text, &e), 0);
+    CHECK_EQ(t, image_store_delete(s, d.text, &e), -ENOENT);
     image_import_abort(&im);
     CHECK_EQ(t, image_import_begin(s, "sha256:abc", &im, &e), -EINVAL);
 }

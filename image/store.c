@@ -318,27 +318,49 @@ int image_store_list(struct image_store *s, struct image_entry **ret, struct err
     return count;
 }
 
+/* How many names other than `but` (NULL: all) point to an image; *ret_one is one of them. */
+static int count_names(struct image_store *s, const char *digest, const char *but,
+                       char ret_one[static IMAGE_NAME_MAX], struct err *e)
+{
+    struct image_entry *list = NULL;
+    int n = image_store_list(s, &list, e), found = 0;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(list[i].digest.text, digest) != 0 ||
+            (but != NULL && strcmp(list[i].name, but) == 0))
+            continue;
+        memcpy(ret_one, list[i].name, IMAGE_NAME_MAX);
+        found++;
+    }
+    free(list);
+    return n < 0 ? n : found;
+}
+
+static int remove_file(const char *path, struct err *e)
+{
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    return err_set(e, -errno, "%s: cannot remove: %s", path, strerror(errno));
+}
+
 int image_store_delete(struct image_store *s, const char *name, struct err *e)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], other[IMAGE_NAME_MAX];
     struct image_digest digest;
-    struct image_entry *list = NULL;
     CLEANUP(fd_closep) int locked = lock(s, e);
     if (locked < 0)
         return locked;
-    int r = image_name_check(name, e);
-    r = r < 0 ? r : read_name(s, name, &digest, e);
-    if (r < 0)
-        return r;
-    int n = image_store_list(s, &list, e), others = 0;
-    for (int i = 0; i < n; i++)
-        others += strcmp(list[i].digest.text, digest.text) == 0 && strcmp(list[i].name, name) != 0;
-    free(list);
-    if (n < 0)
-        return n;
-    if (unlink(store_path(s, "names", name, path)) < 0 ||
-        (others == 0 && unlink(store_path(s, "images", hex_of(digest.text), path)) < 0 &&
-         errno != ENOENT))
-        return err_set(e, -errno, "%s: cannot remove: %s", path, strerror(errno));
-    return 0;
+    bool by_digest = image_digest_is(name);
+    int r = by_digest ? image_store_resolve(s, name, &digest, e) : image_name_check(name, e);
+    if (r == 0 && !by_digest)
+        r = read_name(s, name, &digest, e);
+    int others = r < 0 ? r : count_names(s, digest.text, by_digest ? NULL : name, other, e);
+    if (others < 0)
+        return others;
+    if (by_digest && others > 0)
+        return err_set(e, -EBUSY, "%s is the image '%s': delete that", name, other);
+    // The name first: a name without its image would be worse than an image without a name.
+    r = by_digest ? 0 : remove_file(store_path(s, "names", name, path), e);
+    if (r == 0 && others == 0)
+        r = remove_file(store_path(s, "images", hex_of(digest.text), path), e);
+    return r;
 }

@@ -66,5 +66,6 @@ struct image_entry {
 NONNULL MUST_CHECK int image_store_list(struct image_store *s, struct image_entry **ret,
                                         struct err *e);
 
-/* Remove a name, and its image when no other name points to it. -ENOENT. */
+/* Remove a name, and its image when no other name points to it; or, given a digest, an image to
+ * which no name points (-EBUSY: one does). -ENOENT. Who has the file open keeps it. */
 NONNULL MUST_CHECK int image_store_delete(struct image_store *s, const char *name, struct err *e);

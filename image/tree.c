@@ -371,19 +371,19 @@ int tree_put_dir_from(struct tree *t, const char *path, const char *host_path, s
     return r < 0 ? r : put_entries(t, path, host_path, EROFS_DEPTH_MAX, e);
 }
 
-bool tree_has(const struct tree *t, const char *path)
+const struct erofs_node *tree_find(const struct tree *t, const char *path)
 {
     char clean[TREE_PATH_MAX];
     if (tree_clean(path, false, clean, sizeof(clean)) < 0)
-        return false;
+        return NULL;
     const struct tree_node *at = t->root;
     char *save = NULL;
     for (char *part = strtok_r(clean, "/", &save); part != NULL;
          part = strtok_r(NULL, "/", &save)) {
         uint32_t i;
         if (!child_find(at, part, &i))
-            return false;
+            return NULL;
         at = node_of(at->n.children[i]);
     }
-    return true;
+    return &at->n;
 }

@@ -30,7 +30,8 @@ NONNULL MUST_CHECK int tree_put_dir(struct tree *t, const char *path, uint16_t p
 NONNULL MUST_CHECK int tree_put_dir_from(struct tree *t, const char *path, const char *host_path,
                                          struct err *e);
 
-NONNULL bool tree_has(const struct tree *t, const char *path);
+/* What is at a path, or NULL; follows no links. */
+NONNULL const struct erofs_node *tree_find(const struct tree *t, const char *path);
 NONNULL struct erofs_node *tree_root(struct tree *t);
 /* The host's path of a file node, for reading its contents; NULL when it is in memory. */
 NONNULL const char *tree_host_path(const struct erofs_node *n);

@@ -520,7 +520,7 @@ static int adopt_all(struct provider *p, struct err *e)
     if (n < 0)
         return fail(e, p->state_dir, "read");
     for (int i = 0; i < n; i++) {
-        if (r == 0 && names[i]->d_name[0] != '.' && names[i]->d_type == DT_DIR)
+        if (r == 0 && instance_id_is_right(names[i]->d_name))
             r = adopt(p, names[i]->d_name, e);
         free(names[i]);
     }
@@ -551,7 +551,7 @@ static int open_state(struct provider *p, const char *state_dir, struct err *e)
     if (real == NULL || strlen(real) >= sizeof(p->state_dir))
         return err_set(e, -ENAMETOOLONG, "%s: path too long", state_dir);
     memcpy(p->state_dir, real, strlen(real) + 1);
-    snprintf(path, sizeof(path), "%s/lock", p->state_dir);
+    snprintf(path, sizeof(path), "%s/.lock", p->state_dir);
     p->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (p->lock < 0)
         return fail(e, path, "open");

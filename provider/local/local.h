@@ -2,7 +2,7 @@
 #pragma once
 /* Instances as QEMU processes of this machine.
  *
- *     STATE/lock            held by the process that has the folder open
+ *     STATE/.lock           held by the process that has the folder open
  *     STATE/ID/lock         held by the hypervisor while it lives
  *             pid           its process id
  *             status        what the guest said on its status port

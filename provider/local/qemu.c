@@ -10,7 +10,7 @@
 
 // ---- the spec
 
-static bool id_is_right(const char *id)
+bool instance_id_is_right(const char *id)
 {
     size_t len = strlen(id);
     return len > 0 && len < INSTANCE_ID_MAX &&
@@ -37,7 +37,7 @@ static int check_net(const struct instance_net *n, struct err *e)
 
 int instance_spec_check(const struct instance_spec *s, struct err *e)
 {
-    if (s->id == NULL || !id_is_right(s->id))
+    if (s->id == NULL || !instance_id_is_right(s->id))
         return err_set(e, -EINVAL, "instance id '%.80s': must be 1 to %d of a-z, 0-9 and '-'",
                        s->id != NULL ? s->id : "", INSTANCE_ID_MAX - 1);
     if (s->image_path == NULL)

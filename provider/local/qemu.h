@@ -28,6 +28,9 @@ struct qemu_command {
     char text[QEMU_TEXT_MAX];
 };
 
+/* 1 to INSTANCE_ID_MAX - 1 of a-z, 0-9 and '-'. */
+NONNULL bool instance_id_is_right(const char *id);
+
 /* Check the spec: -EINVAL with *e naming the member. */
 NONNULL MUST_CHECK int instance_spec_check(const struct instance_spec *spec, struct err *e);
 

@@ -4,7 +4,7 @@
 #include <cpuid.h>
 #include <time.h>
 
-enum { SAMPLES = 16, BASELINE_NANOS = 10 * 1000 * 1000 };
+enum { SAMPLES = 16, BASELINE_NANOS = 10 * 1000 * 1000, OLD_NANOS = 1000 * 1000 * 1000 };
 
 static uint64_t now_nanos(void)
 {
@@ -34,11 +34,15 @@ static bool is_invariant(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) == 1 && (d & 1u << 8) != 0;
 }
 
-uint32_t tsc_khz_since(const struct tsc_sample *start)
+uint32_t tsc_khz_since(struct tsc_sample *start)
 {
     if (!is_invariant())
         return 0;
     uint64_t passed = now_nanos() - start->nanos;
+    if (passed > OLD_NANOS) {
+        tsc_sample_take(start);
+        passed = 0;
+    }
     if (passed < BASELINE_NANOS) {
         struct timespec rest = {.tv_nsec = (long)(BASELINE_NANOS - passed)};
         nanosleep(&rest, NULL);

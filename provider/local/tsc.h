@@ -11,6 +11,7 @@ struct tsc_sample {
 
 NONNULL void tsc_sample_take(struct tsc_sample *ret);
 
-/* kHz, measured since an earlier sample (waits until that is 10 ms ago, which makes the error some
- * 10 ppm); 0 when the counter is not invariant. */
-NONNULL uint32_t tsc_khz_since(const struct tsc_sample *start);
+/* kHz, measured since an earlier sample: waits until that is 10 ms ago, which makes the error some
+ * 10 ppm, and takes *start anew when it is old, as the machine may have slept since. 0 when the
+ * counter is not invariant. */
+NONNULL uint32_t tsc_khz_since(struct tsc_sample *start);

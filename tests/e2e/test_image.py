@@ -111,6 +111,7 @@ def test_config(skerry, store, program, tmp_path):
     assert files["/src/sub/a.txt"]["bytes"] == files["/var/www/sub/a.txt"]["bytes"] == 1
     assert files["/var/www/link"]["target"] == "sub/a.txt"
     assert files["/one.txt"]["kind"] == "file"
+    assert skerry("image", "cat", "site", "/var/www/link").stdout == "a"
     hosts = pathlib.Path("/etc/hosts").read_text()
     assert skerry("image", "cat", "site", "/etc/hosts").stdout == hosts
 
@@ -153,6 +154,20 @@ def test_dynamic_program_brings_its_libraries(skerry, store, tmp_path):
     r = skerry("image", "create", "prog", app / "bin/prog")
     assert r.returncode == 1
     assert "libnear.so.1: needs the library 'libdeep.so.2'" in r.stderr
+
+
+def test_library_path_of_the_image(skerry, store, tmp_path):
+    (tmp_path / "own").mkdir()
+    lib = compile_c(tmp_path / "own/libown.so.1", "int own(void) { return 0; }", "-shared",
+                    "-fPIC", "-Wl,-soname,libown.so.1")
+    program = compile_c(tmp_path / "prog", "int own(void); int main(void) { return own(); }", lib)
+    r = skerry("image", "create", "prog", program)
+    assert r.returncode == 1 and "needs the library 'libown.so.1'" in r.stderr
+    config = tmp_path / "config.json"
+    config.write_text('{"Dirs": ["own"], "Env": {"LD_LIBRARY_PATH": "/none:/own"}}')
+    create(skerry, "prog", program, "-c", config)
+    files = files_of(skerry, "prog")
+    assert "/own/libown.so.1" in files and any(p.endswith("/libc.so.6") for p in files)
 
 
 def test_interpreter_missing(skerry, store, tmp_path):
