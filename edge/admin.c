@@ -191,12 +191,11 @@ static json_t *status_json(const struct edge *e)
                                               "region", p->peer->region, "healthy",
                                               p->health.healthy, "rtt_ms", poller_rtt(p) / 1000.0));
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:i, s:o, s:o}", "pop", e->options.pop,
+    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:i, s:o, s:o}", "pop", e->options.pop,
                      "region", e->options.region, "version",
                      (json_int_t)(e->current == NULL ? 0 : e->current->table->version), "applied",
-                     (json_int_t)edge_applied(e) - 1, "controller", e->connected, "leaving",
-                     e->leaving, "workers", (int)e->options.workers, "services", services, "pops",
-                     pops);
+                     edge_applied(e), "controller", e->connected, "leaving", e->leaving, "workers",
+                     (int)e->options.workers, "services", services, "pops", pops);
 }
 
 static void body_for(const struct edge *e, const struct http_slice *target, FILE *f,

@@ -38,7 +38,7 @@ bool edge_can_serve(const struct edge *e, const struct snap_service *sv)
         return false;
     // A new service waits until every worker has it. One that is announced stays so while the
     // workers change tables: they serve it by the old one meanwhile.
-    if (edge_applied(e) < e->current->table->version + 1 && !is_announced(e, sv))
+    if (!edge_applied(e) && !is_announced(e, sv))
         return false;
     for (unsigned i = 0; i < sv->locals_n; i++)
         if (sv->locals[i].serving && RELAXED_LOAD(sv->locals[i].peer->up))
@@ -341,7 +341,7 @@ static void report_send(struct edge *e)
 {
     json_t *o;
     // Until every worker has switched, the new version is not in use: say nothing of it yet.
-    bool applied = e->current != NULL && edge_applied(e) >= e->current->table->version + 1;
+    bool applied = edge_applied(e);
     if (fetch_busy(&e->report) || (e->current != NULL && !applied))
         return;
     if (e->current != NULL)
@@ -361,7 +361,7 @@ static void report_send(struct edge *e)
     if (n >= 0)
         free(request);
     free(body);
-    e->reported = applied ? e->current->table->version + 1 : 0;
+    e->reported = applied ? e->current->generation : 0;
 }
 
 static void report_done(struct fetch *f, UNUSED int error)
@@ -445,7 +445,7 @@ static void control_woken(struct loop *l)
     struct edge *e = CONTAINER_OF(l, struct edge, loop);
     probes_doubt(e);
     edge_decide(e);
-    if (e->current != NULL && e->reported != e->current->table->version + 1)
+    if (e->current != NULL && e->reported != e->current->generation)
         report_send(e);
 }
 
@@ -613,6 +613,7 @@ int edge_run(const struct edge_options *o, struct err *err)
         return err_set(err, -EINVAL, "--control '%s': neither unix:PATH nor http://ADDRESS:PORT",
                        o->control);
     raise_files();
+    signal(SIGPIPE, SIG_IGN); // the log's reader may go away
     int r = open_all(&e, err);
     if (r < 0) {
         guard_stop(&e.guard);

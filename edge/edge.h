@@ -73,6 +73,7 @@ struct edge {
     struct access_log *log;
     struct guard guard;
     struct snapshot *current;
+    uint64_t generations;                      // made so far
     struct snapshot *dead[DEAD_SNAPSHOTS_MAX]; // replaced, maybe still pinned
     unsigned dead_n;
     struct peer *peers[PEERS_MAX]; // by slot
@@ -88,7 +89,7 @@ struct edge {
     char *line; // of the watch, being received
     size_t line_len;
     bool connected;    // the controller's watch stands
-    uint64_t reported; // applied version of the last report + 1
+    uint64_t reported; // generation of the last report
     uint64_t set_ms;   // when the guard was last told
     bool leaving;      // SIGTERM came
     uint64_t leave_ms;
@@ -103,8 +104,8 @@ NONNULL MUST_CHECK int edge_apply(struct edge *e, struct table *t, struct err *e
 /* Free what no worker uses any more. */
 NONNULL void edge_reap(struct edge *e);
 NONNULL void edge_free_all(struct edge *e);
-/* Version + 1 that every worker has switched to; 0: none. */
-NONNULL uint64_t edge_applied(const struct edge *e);
+/* Whether there is a current snapshot and every worker has switched to it. */
+NONNULL bool edge_applied(const struct edge *e);
 
 // probe.c
 NONNULL void probes_follow(struct edge *e);

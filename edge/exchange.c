@@ -241,7 +241,9 @@ static enum step attempt(struct session *s, bool was_pop)
         r = upstream_take(s, x->tries > 1);
         if (r == 0)
             return STEP_AGAIN;
-        note_failure(s, true);
+        // Running out of something ourselves says nothing about the peer.
+        if (r == -ECONNREFUSED || r == -ENETUNREACH || r == -EHOSTUNREACH || r == -ETIMEDOUT)
+            note_failure(s, true);
         pick_release(s);
     }
     return x->tries == 0 ? session_answer(s, 503, "No instance is healthy.")
@@ -465,9 +467,10 @@ static enum step request_pump(struct session *s)
     if (x->head_sent < x->head->end)
         r = request_head_pump(s);
     // The body may turn out malformed and end the exchange, connection and all.
-    while (r == STEP_AGAIN && s->state == SESSION_REQUEST && x->up != NULL && !x->request.done &&
-           up->pend == NULL)
-        r = request_body_pump(s);
+    for (int i = 0; r == STEP_AGAIN && s->state == SESSION_REQUEST && x->up != NULL &&
+                    !x->request.done && up->pend == NULL;
+         i++)
+        r = i < READS_MAX ? request_body_pump(s) : session_yield(s);
     return r;
 }
 
@@ -689,7 +692,9 @@ static enum step response_pump(struct session *s)
         if (r < 0)
             return r == -EAGAIN ? STEP_WAIT : STEP_DEAD;
     }
-    while (x->up->chan.readable && s->chan.pend == NULL) {
+    for (int i = 0; x->up->chan.readable && s->chan.pend == NULL; i++) {
+        if (i == READS_MAX)
+            return session_yield(s);
         enum step r = response_read(s);
         if (r != STEP_AGAIN || s->state != SESSION_REQUEST || x->up == NULL)
             return r;

@@ -120,7 +120,7 @@ static void field_name_known(struct http_field *f)
     f->fate = HTTP_KEEP;
     if (f->name_len < 32 && (known_lens >> f->name_len & 1) != 0) {
         char first = lower(p[0]);
-        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        for (size_t i = 0; i < ARRAY_LEN(known) && known[i].len <= f->name_len; i++)
             if (known[i].len == f->name_len && known[i].name[0] == first &&
                 equals(p, f->name_len, known[i].name, known[i].len)) {
                 f->id = known[i].id;

@@ -15,27 +15,27 @@ enum {
     HTTP_CHUNK_EXT_MAX = 256, // bytes of extensions of one chunk
 };
 
-// Field names that mean something to a proxy: X(id, name, what a proxy does with it)
+// Field names that mean something to a proxy, the short ones first: X(id, name, what becomes of it)
 #define HTTP_FIELD_NAMES(X)                                                                        \
+    X(TE, "te", HTTP_DROP)                                                                         \
+    X(VIA, "via", HTTP_KEEP)                                                                       \
     X(HOST, "host", HTTP_KEEP)                                                                     \
     X(DATE, "date", HTTP_KEEP)                                                                     \
-    X(VIA, "via", HTTP_KEEP)                                                                       \
     X(EXPECT, "expect", HTTP_KEEP)                                                                 \
-    X(TE, "te", HTTP_DROP)                                                                         \
     X(TRAILER, "trailer", HTTP_DROP)                                                               \
     X(UPGRADE, "upgrade", HTTP_DROP)                                                               \
     X(CONNECTION, "connection", HTTP_DROP)                                                         \
     X(KEEP_ALIVE, "keep-alive", HTTP_DROP)                                                         \
+    X(SKERRY_FULL, "x-skerry-full", HTTP_DROP)                                                     \
     X(CONTENT_LENGTH, "content-length", HTTP_DROP)                                                 \
-    X(TRANSFER_ENCODING, "transfer-encoding", HTTP_DROP)                                           \
-    X(PROXY_CONNECTION, "proxy-connection", HTTP_DROP)                                             \
-    X(PROXY_AUTHENTICATE, "proxy-authenticate", HTTP_DROP)                                         \
-    X(PROXY_AUTHORIZATION, "proxy-authorization", HTTP_DROP)                                       \
     X(FORWARDED_FOR, "x-forwarded-for", HTTP_KEEP)                                                 \
-    X(FORWARDED_PROTO, "x-forwarded-proto", HTTP_KEEP)                                             \
-    X(SKERRY_SERVICE, "x-skerry-service", HTTP_DROP)                                               \
     X(SKERRY_REGION, "x-skerry-region", HTTP_DROP)                                                 \
-    X(SKERRY_FULL, "x-skerry-full", HTTP_DROP)
+    X(PROXY_CONNECTION, "proxy-connection", HTTP_DROP)                                             \
+    X(SKERRY_SERVICE, "x-skerry-service", HTTP_DROP)                                               \
+    X(TRANSFER_ENCODING, "transfer-encoding", HTTP_DROP)                                           \
+    X(FORWARDED_PROTO, "x-forwarded-proto", HTTP_KEEP)                                             \
+    X(PROXY_AUTHENTICATE, "proxy-authenticate", HTTP_DROP)                                         \
+    X(PROXY_AUTHORIZATION, "proxy-authorization", HTTP_DROP)
 
 enum http_field_id {
     HTTP_FIELD_OTHER,

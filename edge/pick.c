@@ -53,6 +53,20 @@ static struct choose_place look_route(struct session *s, struct route *r)
     };
 }
 
+bool pick_has_other(const struct session *s)
+{
+    const struct exchange *x = &s->x;
+    const struct snap_service *sv = x->service;
+    for (unsigned i = 0; i < sv->locals_n; i++)
+        if (sv->locals[i].serving && RELAXED_LOAD(sv->locals[i].peer->up) &&
+            !tried(x, sv->locals[i].peer))
+            return true;
+    for (unsigned i = 0; i < sv->routes_n && !s->acceptor->backbone; i++)
+        if (RELAXED_LOAD(sv->routes[i]->usable) && !tried(x, sv->routes[i]->pop))
+            return true;
+    return false;
+}
+
 static void take(struct session *s, struct peer *p, struct route *r)
 {
     unsigned me = s->worker->index;

@@ -22,11 +22,19 @@ void session_free(struct session *s)
         exchange_end(s, false);
     loop_timer_stop(&s->timer);
     list_remove(&s->node);
+    list_remove(&s->again);
     buf_give(&w->bufs, &s->in);
     chan_close(&s->chan, &w->loop, &w->bufs);
     COUNT_ADD(w->counts.sessions, (uint32_t)-1);
     free(s);
     acceptor_left(a);
+}
+
+enum step session_yield(struct session *s)
+{
+    if (list_empty(&s->again))
+        list_push_back(&s->worker->again, &s->again);
+    return STEP_WAIT;
 }
 
 static void session_ready(struct loop_fd *f, uint32_t events)
@@ -69,7 +77,7 @@ static void session_new(struct acceptor *a, int fd, const struct sockaddr_storag
 {
     struct worker *w = a->worker;
     struct session *s =
-        RELAXED_LOAD(w->counts.sessions) < SESSIONS_MAX ? calloc(1, sizeof(*s)) : NULL;
+        RELAXED_LOAD(w->counts.sessions) < w->sessions_max ? calloc(1, sizeof(*s)) : NULL;
     if (s == NULL || chan_open(&s->chan, &w->loop, fd, session_ready) < 0) {
         COUNT_ADD(w->counts.refused, 1);
         close(fd);
@@ -81,6 +89,7 @@ static void session_new(struct acceptor *a, int fd, const struct sockaddr_storag
     a->sessions++;
     s->timer.fire = session_expired;
     list_push_back(&w->sessions, &s->node);
+    list_init(&s->again);
     client_text(s, from);
     COUNT_ADD(w->counts.accepted, 1);
     COUNT_ADD(w->counts.sessions, 1);
@@ -332,7 +341,9 @@ static enum step linger_step(struct session *s)
         chan_shut(&s->chan);
         loop_timer_set(&w->loop, &s->timer, w->loop.now_ms + LINGER_MS);
     }
-    while (s->chan.readable) {
+    for (int i = 0; s->chan.readable; i++) {
+        if (i == READS_MAX)
+            return session_yield(s);
         ssize_t n = chan_recv(&s->chan, w->scratch, RELAY_MAX);
         if (n == -EAGAIN)
             break;

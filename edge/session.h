@@ -19,6 +19,7 @@ enum {
     UPSTREAM_IDLE_MS = 60000,
     SURE_MS = 1000, // a connection idle for less is taken to be open still
     POOL_MAX = 256, // idle connections to one peer
+    READS_MAX = 16, // in a row from one connection, then others get their turn
     TRIES_MAX = 4,  // one request on so many peers
     RETRY_PERCENT = 20,
     RETRY_COST = 100,
@@ -85,10 +86,10 @@ struct session {
     struct worker *worker;
     struct acceptor *acceptor;
     struct list node;
+    struct list again; // in the worker's list of those
     struct loop_timer timer;
-    uint8_t state; // enum session_state
-    bool tcp;      // plain TCP mode
-    bool stepping;
+    uint8_t state;    // enum session_state
+    bool tcp;         // plain TCP mode
     struct buf *in;   // bytes read but not used
     uint32_t scanned; // of in, looked at for the end of a head
     uint8_t client_len;
@@ -100,6 +101,8 @@ struct session {
 NONNULL void session_accept(struct acceptor *a);
 NONNULL void session_step(struct session *s);
 NONNULL void session_free(struct session *s);
+/* Go on in the next round, after others; returns STEP_WAIT. */
+NONNULL enum step session_yield(struct session *s);
 /* Answer with a short text of our own; the exchange, if there is one, ends. */
 NONNULL enum step session_answer(struct session *s, uint16_t status, const char *text);
 /* The exchange is over: tidy up and see what the client connection does next. */
@@ -119,6 +122,8 @@ NONNULL void exchange_timeout(struct session *s);
  */
 NONNULL MUST_CHECK int pick_peer(struct session *s, bool local_only);
 NONNULL void pick_release(struct session *s); // no longer in flight there
+/* There is a peer that was not tried and takes requests, room or not. */
+NONNULL bool pick_has_other(const struct session *s);
 
 // upstream.c
 /* A connection to x.peer: idle from the pool, or a new one on its way. 0 or negative errno. */

@@ -295,6 +295,7 @@ int edge_apply(struct edge *e, struct table *t, struct err *err)
     }
     s->table = t;
     s->refs = 1;
+    s->generation = ++e->generations;
     int r = build(e, t, s);
     if (r < 0) {
         snapshot_free(e, s);
@@ -336,10 +337,12 @@ void edge_free_all(struct edge *e)
     free(e->listeners);
 }
 
-uint64_t edge_applied(const struct edge *e)
+bool edge_applied(const struct edge *e)
 {
-    uint64_t least = UINT64_MAX;
+    if (e->current == NULL)
+        return false;
     for (unsigned i = 0; i < e->options.workers; i++)
-        least = MIN(least, __atomic_load_n(&e->workers[i].version, __ATOMIC_ACQUIRE));
-    return least;
+        if (__atomic_load_n(&e->workers[i].generation, __ATOMIC_ACQUIRE) != e->current->generation)
+            return false;
+    return true;
 }

@@ -93,7 +93,8 @@ struct snap_service {
 };
 
 struct snapshot {
-    unsigned refs; // atomic; acquire/release: the last user's reads precede the free
+    unsigned refs;       // atomic; acquire/release: the last user's reads precede the free
+    uint64_t generation; // 1, 2, ...: which one it is
     struct table *table;
     unsigned services_n;
     struct snap_service *services; // sorted by app

@@ -5,12 +5,17 @@
 #include <errno.h>
 
 // One direction, as far as it goes now. Negative: broken.
-static int flow(struct worker *w, struct chan *from, struct chan *to, uint64_t *bytes)
+static int flow(struct session *s, struct chan *from, struct chan *to, uint64_t *bytes)
 {
+    struct worker *w = s->worker;
     int r = chan_flush(to, &w->bufs);
     if (r < 0)
         return r == -EAGAIN ? 0 : r;
-    while (from->readable && to->pend == NULL) {
+    for (int i = 0; from->readable && to->pend == NULL; i++) {
+        if (i == READS_MAX) {
+            session_yield(s);
+            break;
+        }
         ssize_t n = chan_recv(from, w->scratch, RELAY_MAX);
         if (n == -EAGAIN || n == 0)
             break;
@@ -49,9 +54,9 @@ enum step tunnel_step(struct session *s)
     if (r == 0)
         r = spill(w, &u->in, &s->chan);
     if (r == 0 && s->in == NULL)
-        r = flow(w, &s->chan, &u->chan, &up_bytes);
+        r = flow(s, &s->chan, &u->chan, &up_bytes);
     if (r == 0 && u->in == NULL)
-        r = flow(w, &u->chan, &s->chan, &s->x.bytes_out);
+        r = flow(s, &u->chan, &s->chan, &s->x.bytes_out);
     loop_timer_set(&w->loop, &s->timer, w->loop.now_ms + TUNNEL_IDLE_MS);
     bool over = s->chan.shut && u->chan.shut && s->chan.eof && u->chan.eof;
     if (r == 0 && !over)

@@ -5,12 +5,13 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "edge/session.h"
 
-enum { TICK_MS = 100 };
+enum { TICK_MS = 100, FILES_OWN = 256 };
 
 uint64_t worker_random(struct worker *w)
 {
@@ -151,13 +152,14 @@ static void view_switch(struct worker *w)
     upstream_sweep(w, snap);
     if (old != NULL && old->users == 0)
         view_free(old);
-    // Release: the control thread that sees this version also sees what is in flight.
-    __atomic_store_n(&w->version, snap->table->version + 1, __ATOMIC_RELEASE);
+    // Release: the control thread that sees this generation also sees what is in flight.
+    __atomic_store_n(&w->generation, snap->generation, __ATOMIC_RELEASE);
     w->shared->wake_control(w->shared);
 }
 
-/* Requests that wait at an instance which has just been found dead or hung need not wait on, as far
- * as the retry budget reaches; the others keep waiting, for it may only have been slow. */
+/* Requests that wait at an instance which has just been found dead or hung need not wait on, where
+ * another can take them and as far as the retry budget reaches; the others keep waiting, for it may
+ * only have been slow. */
 static void rescue(struct worker *w)
 {
     LIST_FOR_EACH_SAFE (node, &w->sessions) {
@@ -166,7 +168,7 @@ static void rescue(struct worker *w)
         struct session *s = LIST_ENTRY(node, struct session, node);
         struct exchange *x = &s->x;
         if (s->state != SESSION_REQUEST || x->peer == NULL || RELAXED_LOAD(x->peer->up) ||
-            x->answering || x->body_taken || !http_idempotent(x->method))
+            x->answering || x->body_taken || !http_idempotent(x->method) || !pick_has_other(s))
             continue;
         enum step r = exchange_failed(s, 504, "The instance stopped answering.");
         if (r == STEP_DEAD)
@@ -233,7 +235,15 @@ static void worker_close(struct worker *w)
 static void *worker_run(void *arg)
 {
     struct worker *w = arg;
-    loop_run(&w->loop);
+    while (!w->loop.stop) {
+        struct list now;
+        list_init(&now);
+        loop_round(&w->loop, list_empty(&w->again) ? -1 : 0);
+        for (struct list *node; (node = list_pop_front(&w->again)) != NULL;)
+            list_push_back(&now, node);
+        for (struct list *node; (node = list_pop_front(&now)) != NULL;)
+            session_step(LIST_ENTRY(node, struct session, again));
+    }
     worker_close(w);
     return NULL;
 }
@@ -253,6 +263,15 @@ static void pin_to(pthread_t thread, unsigned index)
         }
 }
 
+// Each client connection may need one to an instance.
+static uint32_t sessions_max(unsigned workers)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur > 2ull * SESSIONS_MAX * workers + FILES_OWN)
+        return SESSIONS_MAX;
+    return l.rlim_cur <= FILES_OWN ? 1 : (uint32_t)((l.rlim_cur - FILES_OWN) / workers / 2) + 1;
+}
+
 int worker_start(struct worker *w, struct edge_shared *sh, unsigned index, bool pin,
                  int backbone_fd, struct err *err)
 {
@@ -264,6 +283,8 @@ int worker_start(struct worker *w, struct edge_shared *sh, unsigned index, bool 
     list_init(&w->views);
     list_init(&w->acceptors);
     list_init(&w->sessions);
+    list_init(&w->again);
+    w->sessions_max = sessions_max(sh->workers_n);
     w->pools = calloc(PEERS_MAX, sizeof(*w->pools));
     int r = w->pools == NULL ? err_set(err, -ENOMEM, "out of memory") : loop_init(&w->loop, err);
     if (r < 0)

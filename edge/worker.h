@@ -11,7 +11,7 @@
 enum {
     RELAY_MAX = 65536, // bytes moved by one read
     LATENCY_BUCKETS = 12,
-    SESSIONS_MAX = 65536, // client connections of one worker
+    SESSIONS_MAX = 65536, // client connections of one worker, if there are descriptors enough
 };
 
 // Upper bounds of the latency histogram in microseconds; the last bucket is open.
@@ -60,22 +60,24 @@ struct worker {
     struct list views; // older ones, still used
     struct list acceptors;
     struct list sessions; // all client connections
+    struct list again;    // sessions that gave way and go on in the next round
     struct pool *pools;   // by peer slot, PEERS_MAX of them
     struct buf_pool bufs;
     struct log_ring log;
     struct worker_counts counts;
+    uint32_t sessions_max;
     uint64_t random;
     uint32_t retry_tokens; // hundredths of a retry
     struct loop_timer tick;
-    uint64_t date_s;                   // the second that `date` shows
-    char date[32];                     // "Sun, 06 Nov 1994 08:49:37 GMT"
-    uint64_t version;                  // atomic: of the table that is in use here
-    uint64_t alive_ms;                 // atomic: last sign of life
-    uint32_t order;                    // atomic: enum worker_order
-    int backbone_fd;                   // a SO_REUSEPORT socket of its own
-    struct http_head head;             // of the message being looked at
-    char scratch[16 + RELAY_MAX + 16]; // room for a chunk's frame around what was read
-    char out[HTTP_HEAD_MAX + 4096];    // a response head being written
+    uint64_t date_s;                // the second that `date` shows
+    char date[32];                  // "Sun, 06 Nov 1994 08:49:37 GMT"
+    uint64_t generation;            // atomic: of the snapshot that is in use here; 0: none
+    uint64_t alive_ms;              // atomic: last sign of life
+    uint32_t order;                 // atomic: enum worker_order
+    int backbone_fd;                // a SO_REUSEPORT socket of its own
+    struct http_head head;          // of the message being looked at
+    char scratch[RELAY_MAX];        // what was just read
+    char out[HTTP_HEAD_MAX + 4096]; // a response head being written
 };
 
 enum worker_order { WORKER_SERVE, WORKER_STOP_ACCEPTING, WORKER_QUIT };

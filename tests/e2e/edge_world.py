@@ -361,7 +361,7 @@ class Edge:
 
         def is_ready():
             s = self.status()
-            return (s and s["applied"] >= version
+            return (s and s["version"] >= version and s["applied"]
                     and all(v["announced"] for v in s["services"])
                     and sum(i["healthy"] for v in s["services"]
                             for i in v["instances"]) >= healthy)

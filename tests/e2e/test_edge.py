@@ -510,7 +510,7 @@ def test_port_in_use_is_said_and_not_announced(world):
                                            service([world.b.entry()], app="second",
                                                    address="198.51.100.11", port=81)]))
         wait_for(lambda: "cannot listen app=second" in world.edge.log())
-        wait_for(lambda: world.edge.status()["applied"] == 2)
+        wait_for(lambda: world.edge.status()["version"] == 2 and world.edge.status()["applied"])
         time.sleep(0.3)  # long enough to announce if it were going to
         assert not has_address("198.51.100.11") and has_address()
 
@@ -678,6 +678,86 @@ def test_overflow_goes_to_the_next_region(two_pops):
     assert sorted(c.answer()[1] for c in clients) == [b"far", b"far", b"near", b"near"]
     for c in clients:
         c.close()
+    near.stop()
+    far.stop()
+
+
+def test_what_the_backbone_carries(two_pops):
+    """Bodies, upgrades and big answers by way of another POP; and a retry that changes ways."""
+    controller, (p1, p2), pops, _ = two_pops
+    near, far = Instance("near"), Instance("far", address="10.90.0.1")
+    controller.publish(table(1, [service([near.entry(), far.entry(region="r2")],
+                                         interval_ms=5000)], pops))
+    p1.ready(1)
+    p2.ready(1)
+    wait_for(lambda: {"near": True, "far": True} == healthy_of(controller))
+    near.stop()  # the next check is far away: requests find out
+    with Client(timeout=20) as c:
+        head, body, _ = c.get("/echo", method="POST", fields="Content-Length: 5\r\n", body=b"hello")
+        assert body == b"hello" and head.fields["x-skerry-region"] == "r2"
+        assert far.heads[-1].fields["x-forwarded-for"] == SERVICE
+        assert p1.metric("skerry_edge_retries_total") == 1
+        data = os.urandom(3_000_000)
+        threading.Thread(target=c.send, args=(
+            b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n"
+            % len(data) + data + b"\r\n0\r\n\r\n",)).start()
+        assert c.answer()[1] == data
+        assert c.get("/chunked")[1] == b"one two three"
+        assert c.get("/until-close")[1] == b"to the end"
+        assert c.get("/big/5000000")[1] == b"x" * 5000000
+        assert c.get("/die")[2] is False
+    with Client() as c:
+        c.send("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert c.answer()[0].fields["x-skerry-region"] == "r2"
+        c.send(b"frame")
+        assert c.stream.read(11) == b"hello frame"
+    # A client of the backbone may not go round in circles: p1 leads it to its own region only.
+    with Client("10.90.0.1", 7070) as c:
+        head, _, _ = c.get("/", fields="X-Skerry-Service: hello\r\n")
+        assert head.target in ("502", "503") and "x-skerry-pop" not in head.fields
+    far.stop()
+
+
+def test_all_busy_is_spread_then_shed(world):
+    world.controller.publish(table(2, [service([world.a.entry(capacity=2)])]))
+    world.edge.ready(2)
+    clients = [Client() for _ in range(5)]
+    answers = []
+    for c in clients:
+        c.send("GET /gate HTTP/1.1\r\nHost: h\r\n\r\n")
+        time.sleep(0.05)  # one after the other
+    for c in clients[3:]:
+        head, _, _ = c.answer()
+        answers.append(head.target)
+    assert answers == ["503", "503"] and world.a.requests == 3
+    assert world.edge.metric("skerry_edge_shed_total") == 2
+    world.a.gate.set()
+    assert [c.answer()[0].target for c in clients[:3]] == ["200"] * 3
+    for c in clients:
+        c.close()
+
+
+def test_a_pop_that_refuses_is_passed_over(two_pops):
+    """Two POPs fill r2 without knowing of each other: what has no room there is answered here."""
+    controller, (p1, p2), pops, _ = two_pops
+    near, far = Instance("near"), Instance("far", address="10.90.0.1")
+    controller.publish(table(1, [service([near.entry(capacity=1),
+                                          far.entry(region="r2", capacity=1)])], pops))
+    p1.ready(1)
+    p2.ready(1)
+    wait_for(lambda: {"near": True, "far": True} == healthy_of(controller))
+    # Straight to p2's backbone, as a third POP would: p1 does not hear of it at once.
+    other = Client("10.90.0.2", 7070)
+    first, second = Client(), Client()
+    first.send("GET /gate HTTP/1.1\r\nHost: h\r\n\r\n")
+    wait_for(lambda: near.requests == 1)
+    other.send("GET /gate HTTP/1.1\r\nHost: h\r\nX-Skerry-Service: hello\r\n\r\n")
+    wait_for(lambda: far.requests == 1)
+    second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert second.answer()[1] == b"near" and far.requests == 1
+    near.gate.set()
+    far.gate.set()
+    assert first.answer()[1] == b"near" and other.answer()[1] == b"far"
     near.stop()
     far.stop()
 
