@@ -98,7 +98,7 @@ static void checker_want(struct edge *e, struct peer *p, const struct table_serv
         loop_timer_set(&e->loop, &c->timer, e->loop.now_ms);
     }
     c->spec = spec->health;
-    c->tcp = spec->health.path[0] == '\0';
+    c->tcp = spec->protocol == TABLE_TCP || spec->health.path[0] == '\0';
     c->wanted = true;
 }
 

@@ -125,7 +125,7 @@ static int get_path(const json_t *o, const char *where, char ret[static TABLE_PA
                     struct err *e)
 {
     json_t *path = json_object_get(o, "path");
-    if (path == NULL)
+    if (path == NULL || (json_is_string(path) && json_string_length(path) == 0))
         return 0;
     const char *s = json_is_string(path) ? json_string_value(path) : "";
     size_t n = json_is_string(path) ? json_string_length(path) : 0;

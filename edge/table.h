@@ -16,7 +16,7 @@ enum {
 enum table_protocol { TABLE_HTTP, TABLE_TCP };
 
 struct table_health {
-    char path[TABLE_PATH_MAX]; // empty: a TCP connect is the check
+    char path[TABLE_PATH_MAX]; // empty, or protocol tcp: a TCP connect is the check
     uint32_t interval_ms, timeout_ms;
     uint32_t rise, fall; // checks in a row that change the verdict
 };

@@ -67,7 +67,7 @@ static void attr_text(struct request *q, uint16_t type, const char *s)
 static size_t nest_open(struct request *q, uint16_t type)
 {
     size_t at = q->w.len;
-    attr(q, type, NULL, 0);
+    attr(q, type, "", 0);
     return at;
 }
 
