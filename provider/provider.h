@@ -12,8 +12,8 @@
  *     while (ops->event_take(p, &event) == 1) ...
  *     ops->close(p);                               // instances live on
  *
- * One thread at a time may use a provider; one provider at a time may use a state folder (open
- * says -EBUSY). */
+ * One thread at a time may use a provider; one process at a time may use a state folder (open says
+ * -EBUSY), and may open it once. */
 #include "base/base.h"
 #include "host/err.h"
 

@@ -555,7 +555,10 @@ static int open_state(struct provider *p, const char *state_dir, struct err *e)
     p->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (p->lock < 0)
         return fail(e, path, "open");
-    if (flock(p->lock, LOCK_EX | LOCK_NB) < 0)
+    // A record lock: a child that is about to become a hypervisor does not inherit it, and so
+    // cannot hold it beyond the death of its parent.
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(p->lock, F_SETLK, &whole) < 0)
         return err_set(e, -EBUSY, "%s: another process runs instances here", p->state_dir);
     p->events = epoll_create1(EPOLL_CLOEXEC);
     p->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
