@@ -35,6 +35,7 @@ enum {
     BOOT_PROBE_MS = 50, // between checks of one that is not healthy yet
     BOOT_PROBE_TIMEOUT_MS = 500,
     BOOT_BLIND_MS = 3000,       // checked after so long even if it did not say that it is up
+    CONSOLES_MAX = 64,          // instances whose output is in one report
     CONSOLE_CHUNK = 16 * 1024,  // bytes of output in one report
     CONSOLE_FILE_MAX = 4 << 20, // a larger console file is emptied
     ERROR_MAX = 256,
@@ -69,10 +70,11 @@ struct agent {
     struct unit *units[INSTANCES_MAX];
     uint32_t units_len;
     struct desired desired;
-    json_t *desired_json; // what desired was read from
-    bool changed;         // something to report
-    bool reporting;       // a report is under way
-    uint64_t report_ms;   // not before this
+    json_t *desired_json;  // what desired was read from
+    bool changed;          // something to report
+    bool reporting;        // a report is under way
+    uint64_t report_ms;    // not before this
+    uint32_t console_turn; // first unit whose output comes with the next report
     bool pulling;
     char pull_error[ERROR_MAX];
     char pull_digest[DIGEST_MAX];
@@ -108,13 +110,16 @@ static void image_path(const struct agent *a, const char *digest, char *ret, siz
 
 static int save(const struct agent *a, struct err *err)
 {
-    json_t *addresses = json_object();
+    json_t *units = json_object();
     for (uint32_t i = 0; i < a->units_len; i++) {
+        const struct unit *u = a->units[i];
         char text[ADDRESS_MAX];
-        address_text(a->units[i]->address, text);
-        json_object_set_new(addresses, a->units[i]->wanted.id, json_string(text));
+        address_text(u->address, text);
+        json_object_set_new(
+            units, u->wanted.id,
+            json_pack("{s:s,s:I}", "address", text, "console_base", (json_int_t)u->console_base));
     }
-    json_auto_t *j = json_pack("{s:o,s:i,s:O*}", "addresses", addresses, "next",
+    json_auto_t *j = json_pack("{s:o,s:i,s:O*}", "units", units, "next",
                                (int)(a->subnet.next - a->subnet.first), "desired", a->desired_json);
     char *text = j == NULL ? NULL : json_dumps(j, JSON_INDENT(1));
     if (text == NULL)
@@ -406,6 +411,10 @@ static void want_unit(struct agent *a, const struct wanted *w, uint64_t now)
             return;
         }
     }
+    if (u->address == 0) {
+        supervise_unwant(&u->life); // found running, nobody knows where: it comes again
+        return;
+    }
     u->wanted = *w;
     u->spec_known = true;
 }
@@ -515,8 +524,10 @@ static json_t *console_news(const struct agent *a, struct unit *u)
         u->console_sent = end - CONSOLE_MAX; // nobody keeps more
     ssize_t n = pread(fd, chunk, CONSOLE_CHUNK, (off_t)(u->console_sent - u->console_base));
     if (n <= 0) {
-        if (st.st_size > CONSOLE_FILE_MAX && ftruncate(fd, 0) == 0)
+        if (st.st_size > CONSOLE_FILE_MAX && ftruncate(fd, 0) == 0) {
             u->console_base = end;
+            save_or_warn(a);
+        }
         return NULL;
     }
     make_text(chunk, (size_t)n);
@@ -524,7 +535,7 @@ static json_t *console_news(const struct agent *a, struct unit *u)
     return json_pack("{s:I,s:s%}", "offset", (json_int_t)u->console_sent, "text", chunk, (size_t)n);
 }
 
-static json_t *unit_report(const struct agent *a, struct unit *u, uint64_t now)
+static json_t *unit_report(const struct agent *a, struct unit *u, bool with_console, uint64_t now)
 {
     char address[ADDRESS_MAX];
     address_text(u->address, address);
@@ -537,7 +548,8 @@ static json_t *unit_report(const struct agent *a, struct unit *u, uint64_t now)
     make_text(u->error, len);
     if (len > 0)
         json_object_set_new(j, "error", json_string(u->error));
-    json_t *console = console_news(a, u);
+    u->console_next = u->console_sent;
+    json_t *console = with_console ? console_news(a, u) : NULL;
     if (console != NULL)
         json_object_set_new(j, "console", console);
     return j;
@@ -548,8 +560,12 @@ static void report_if_due(struct agent *a, uint64_t now)
     if (a->reporting || (now < a->report_ms && !a->changed))
         return;
     json_t *list = json_array();
-    for (uint32_t i = 0; i < a->units_len; i++)
-        json_array_append_new(list, unit_report(a, a->units[i], now));
+    for (uint32_t i = 0; i < a->units_len; i++) {
+        // Each has its turn, so that a report stays small however much they say.
+        uint32_t turn = (i + a->units_len - a->console_turn % a->units_len) % a->units_len;
+        json_array_append_new(list, unit_report(a, a->units[i], turn < CONSOLES_MAX, now));
+    }
+    a->console_turn += CONSOLES_MAX;
     json_auto_t *j = json_pack("{s:I,s:s,s:o}", "version", (json_int_t)a->desired.version, "region",
                                a->config->region, "instances", list);
     char *text = j == NULL ? NULL : json_dumps(j, JSON_COMPACT);
@@ -665,11 +681,24 @@ static void loop(struct agent *a, int signal_fd)
 
 // --- start ---
 
+static int load_unit(struct agent *a, const char *id, json_t *j, uint64_t now, struct err *err)
+{
+    const char *address = json_string_value(json_object_get(j, "address"));
+    json_int_t base = json_integer_value(json_object_get(j, "console_base"));
+    struct unit *u = NULL;
+    if (address != NULL && base >= 0 && name_is_valid(id, INSTANCE_ID_MAX))
+        u = unit_add(a, id, address_of(address), now);
+    if (u == NULL)
+        return err_set(err, -EINVAL, "%s: unit '%.60s'", a->state_path, id);
+    u->console_base = (uint64_t)base;
+    return 0;
+}
+
 static int load(struct agent *a, uint64_t now, struct err *err)
 {
     json_auto_t *j = NULL;
     const char *id;
-    json_t *address;
+    json_t *unit;
     if (access(a->state_path, F_OK) != 0)
         return 0;
     int r = json_read_file(a->state_path, &j, err);
@@ -683,13 +712,11 @@ static int load(struct agent *a, uint64_t now, struct err *err)
         r = set_desired(a, desired, err);
     if (r < 0)
         return err_prefix(err, "%s", a->state_path);
-    json_object_foreach (json_object_get(j, "addresses"), id, address) {
-        const char *text = json_string_value(address);
-        if (text == NULL || !name_is_valid(id, INSTANCE_ID_MAX) ||
-            unit_add(a, id, address_of(text), now) == NULL)
-            return err_set(err, -EINVAL, "%s: address of '%.60s'", a->state_path, id);
+    json_object_foreach (json_object_get(j, "units"), id, unit) {
+        if (r == 0)
+            r = load_unit(a, id, unit, now, err);
     }
-    return 0;
+    return r;
 }
 
 static struct instance_info found[INSTANCES_MAX];

@@ -15,7 +15,9 @@ void console_add(struct console *c, uint64_t offset, const char *text, size_t le
     if (c->data == NULL && (c->data = malloc(CONSOLE_MAX)) == NULL)
         return; // output is a courtesy
     uint64_t end = console_end(c);
-    if (offset < end && offset + len >= end && offset >= c->start) {
+    if (offset >= c->start && offset + len <= end)
+        return;
+    if (offset >= c->start && offset < end) {
         text += end - offset;
         len -= (size_t)(end - offset);
     } else if (offset != end) {

@@ -12,8 +12,8 @@ struct console {
 };
 
 NONNULL void console_deinit(struct console *c);
-/* Add text that stands at offset. What is known already is skipped; after a gap or a step back only
- * the new text is kept. */
+/* Add text that stands at offset. What is known already is skipped; when the text does not join
+ * what is there (a gap, or text from before it), only the new text is kept. */
 NONNULL void console_add(struct console *c, uint64_t offset, const char *text, size_t len);
 // Offset behind the last byte.
 NONNULL static inline uint64_t console_end(const struct console *c)

@@ -36,6 +36,8 @@ static void test_offsets(struct test *t)
     add(&c, 2, "c\ndef\n"); // overlaps: what is known is skipped
     console_last_lines(&c, 9, out, sizeof(out));
     CHECK_STR(t, out, "abc\ndef\n");
+    add(&c, 0, "abc\n"); // all of it is
+    CHECK_EQ(t, console_end(&c), 8);
     add(&c, 100, "gap\n"); // a gap: only the new text is whole
     console_last_lines(&c, 9, out, sizeof(out));
     CHECK_STR(t, out, "gap\n");
