@@ -145,6 +145,12 @@ static int change_times(struct inode *inode, const void *ctx)
     return inode_setattr(inode, &c);
 }
 
+/* Times before 1970 or after 2554 do not fit: the nearest that does, as Linux clamps. */
+static uint64_t clamp_sec(int64_t sec)
+{
+    return MIN((uint64_t)MAX(sec, 0l), UINT64_MAX / NS_PER_SEC - 1) * NS_PER_SEC;
+}
+
 /* Times of utimensat from the program: user 0: now. */
 static int times_from_user(struct times *t, uint64_t user)
 {
@@ -163,10 +169,7 @@ static int times_from_user(struct times *t, uint64_t user)
         }
         if (ts[i].nsec < 0 || ts[i].nsec >= (int64_t)NS_PER_SEC)
             return -EINVAL;
-        // Times before 1970 or after 2554 do not fit: the nearest that does, as Linux clamps.
-        uint64_t sec = (uint64_t)MAX(ts[i].sec, 0l);
-        sec = MIN(sec, UINT64_MAX / NS_PER_SEC - 1);
-        t->ns[i] = sec * NS_PER_SEC + (uint64_t)ts[i].nsec;
+        t->ns[i] = clamp_sec(ts[i].sec) + (uint64_t)ts[i].nsec;
         t->now = false;
     }
     return 0;
@@ -188,6 +191,52 @@ int64_t sys_utimensat(const uint64_t arg[static 6])
     unsigned how = (flags & AT_SYMLINK_NOFOLLOW ? 0 : (unsigned)WALK_FOLLOW) |
                    (flags & AT_EMPTY_PATH ? (unsigned)WALK_EMPTY : 0);
     return setattr_at((int)arg[0], arg[1], how, change_times, &t);
+}
+
+int64_t sys_utime(const uint64_t arg[static 6])
+{
+    int64_t sec[2];
+    struct times t;
+    int r = times_from_user(&t, 0);
+    if (r == 0 && arg[1] != 0) {
+        if (copy_from_user(sec, arg[1], sizeof(sec)) < 0)
+            return -EFAULT;
+        t = (struct times){.set = {true, true}, .ns = {clamp_sec(sec[0]), clamp_sec(sec[1])}};
+    }
+    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_times, &t);
+}
+
+/* utimes and futimesat: microseconds. */
+static int64_t do_utimes(int dirfd, uint64_t user_path, uint64_t user)
+{
+    struct {
+        int64_t sec, usec;
+    } tv[2];
+    struct times t;
+    int r = times_from_user(&t, 0);
+    if (r == 0 && user != 0) {
+        if (copy_from_user(tv, user, sizeof(tv)) < 0)
+            return -EFAULT;
+        for (int i = 0; i < 2; i++) {
+            if (tv[i].usec < 0 || tv[i].usec >= 1000000)
+                return -EINVAL;
+            t.ns[i] = clamp_sec(tv[i].sec) + (uint64_t)tv[i].usec * 1000;
+        }
+        t.now = false;
+    }
+    if (user_path == 0 && dirfd != AT_FDCWD)
+        return setattr_fd(dirfd, change_times, &t);
+    return setattr_at(dirfd, user_path, WALK_FOLLOW, change_times, &t);
+}
+
+int64_t sys_utimes(const uint64_t arg[static 6])
+{
+    return arg[0] == 0 ? -EFAULT : do_utimes(AT_FDCWD, arg[0], arg[1]);
+}
+
+int64_t sys_futimesat(const uint64_t arg[static 6])
+{
+    return do_utimes((int)arg[0], arg[1], arg[2]);
 }
 
 // --- sizes ---

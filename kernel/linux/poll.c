@@ -2,6 +2,7 @@
 /* poll(2), ppoll(2), select(2), pselect6(2): Linux 6.1 fs/select.c. */
 #include "base/mem.h"
 #include "kernel/linux/syscall.h"
+#include "kernel/linux/thread.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
@@ -218,13 +219,29 @@ static uint64_t deadline_in(uint64_t ns)
     return __builtin_add_overflow(clock_mono_ns(), ns, &at) ? DEADLINE_NEVER : at;
 }
 
+static int64_t poll_until(uint64_t user, uint32_t count, uint64_t deadline_ns);
+
+static int64_t poll_again(struct restart *r)
+{
+    return poll_until(r->arg[0], (uint32_t)r->arg[1], r->arg[2]);
+}
+
+/* A signal that runs no handler makes the call go on with what is left of its time. */
+static int64_t poll_until(uint64_t user, uint32_t count, uint64_t deadline_ns)
+{
+    int64_t r = do_poll(user, count, deadline_ns);
+    if (r != -EINTR)
+        return r;
+    current()->thread->restart =
+        (struct restart){.call = poll_again, .arg = {user, count, deadline_ns}};
+    return -ERESTART_RESTARTBLOCK;
+}
+
 int64_t sys_poll(const uint64_t arg[static 6])
 {
     int32_t ms = (int32_t)arg[2];
     uint64_t deadline = ms < 0 ? DEADLINE_NEVER : deadline_in((uint64_t)ms * 1000000);
-    int64_t r = do_poll(arg[0], (uint32_t)arg[1], deadline);
-    // Without a deadline the call can simply be made again when no handler ran.
-    return r == -EINTR && deadline == DEADLINE_NEVER ? -ERESTARTNOHAND : r;
+    return poll_until(arg[0], (uint32_t)arg[1], deadline);
 }
 
 /* What is left until the deadline, as a program sees it (never negative). */

@@ -338,7 +338,7 @@ static void test_poll_select(struct test *t)
     host_signal(true);
     CHECK_EQ(t, SYS(read, (uint64_t)p[0], U(buf), 1), 1);
     f[0].fd = p[0];
-    CHECK_EQ(t, SYS(poll, U(f), 1, (uint64_t)-1), -ERESTARTNOHAND);
+    CHECK_EQ(t, SYS(poll, U(f), 1, (uint64_t)-1), -ERESTART_RESTARTBLOCK);
     host_signal(false);
     close_all();
 }

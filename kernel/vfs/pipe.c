@@ -59,11 +59,17 @@ static struct slot *slot_at(struct pipe *p, unsigned i)
     return &p->slots[i & (p->slots_max - 1)];
 }
 
+/* Nobody else looks at the page: another pipe may share it after tee or splice. */
+static bool is_own(const struct page *page)
+{
+    return __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1;
+}
+
 /* The slot at the tail is read: keep or free its page. */
 static void slot_done(struct pipe *p)
 {
     struct slot *s = slot_at(p, p->tail);
-    if (p->spare == NULL)
+    if (p->spare == NULL && is_own(s->page))
         p->spare = s->page;
     else
         page_put(s->page);
@@ -129,7 +135,7 @@ static int64_t merge(struct pipe *p, struct uio *u)
     if (odd == 0 || is_empty(p))
         return 0;
     struct slot *s = slot_at(p, p->head - 1);
-    if (s->packet || s->offset + s->len + odd > PAGE_SIZE)
+    if (s->packet || s->offset + s->len + odd > PAGE_SIZE || !is_own(s->page))
         return 0;
     if (uio_take(u, (char *)page_virt(s->page) + s->offset + s->len, odd) < 0)
         return -EFAULT;
@@ -142,6 +148,12 @@ static struct page *page_take(struct pipe *p)
     struct page *page = p->spare;
     p->spare = NULL;
     return page != NULL ? page : page_alloc(0);
+}
+
+static void slot_push(struct pipe *p, struct slot s)
+{
+    *slot_at(p, p->head) = s;
+    __atomic_store_n(&p->head, p->head + 1, __ATOMIC_RELEASE);
 }
 
 /* Fill free slots: bytes, -EFAULT, -ENOMEM. */
@@ -157,8 +169,7 @@ static int64_t fill(struct pipe *p, struct uio *u, bool packet)
             page_put(page);
             return done > 0 ? done : -EFAULT;
         }
-        *slot_at(p, p->head) = (struct slot){.page = page, .len = (uint32_t)n, .packet = packet};
-        __atomic_store_n(&p->head, p->head + 1, __ATOMIC_RELEASE);
+        slot_push(p, (struct slot){.page = page, .len = (uint32_t)n, .packet = packet});
         done += (int64_t)n;
     }
     return done;
@@ -379,4 +390,188 @@ int64_t pipe_resize(struct file *f, uint64_t bytes)
     if (wake)
         waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
     return r;
+}
+
+// --- splice ---
+
+bool is_pipe(const struct file *f)
+{
+    return f->ops == &read_end_ops || f->ops == &write_end_ops;
+}
+
+/* Wait, locked before and after, until the pipe has data: 1; 0 nobody will write any more. */
+static int wait_data(struct pipe *p, bool nonblock)
+{
+    while (is_empty(p)) {
+        if (p->writers == 0)
+            return 0;
+        if (nonblock)
+            return -EAGAIN;
+        mutex_unlock(&p->lock);
+        int r = WAIT_EVENT(&p->read_wait, EV_IN | EV_HUP, !is_empty(p) || !has_writers(p),
+                           DEADLINE_NEVER, true);
+        mutex_lock(&p->lock);
+        if (r < 0)
+            return -ERESTARTSYS;
+    }
+    return 1;
+}
+
+/* The same for room: 1; -EPIPE nobody will read any more. */
+static int wait_room(struct pipe *p, bool nonblock)
+{
+    for (;;) {
+        if (p->readers == 0) {
+            signal_send_task(current(), SIGPIPE);
+            return -EPIPE;
+        }
+        if (!is_full(p))
+            return 1;
+        if (nonblock)
+            return -EAGAIN;
+        mutex_unlock(&p->lock);
+        int r = WAIT_EVENT(&p->write_wait, EV_OUT | EV_ERR, !is_full(p) || !has_readers(p),
+                           DEADLINE_NEVER, true);
+        mutex_lock(&p->lock);
+        if (r < 0)
+            return -ERESTARTSYS;
+    }
+}
+
+static void wake_readers(struct pipe *p)
+{
+    waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1);
+}
+
+static void wake_writers(struct pipe *p)
+{
+    waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+}
+
+/* Read into free slots; only the first read may wait. */
+static int64_t read_slots(struct pipe *p, struct file *from, uint64_t *pos, uint64_t len,
+                          bool nonblock)
+{
+    int64_t done = 0;
+    while ((uint64_t)done < len && !is_full(p)) {
+        struct page *page = page_take(p);
+        if (page == NULL)
+            return done > 0 ? done : -ENOMEM;
+        struct uio_seg seg;
+        size_t n = MIN(len - (uint64_t)done, (uint64_t)PAGE_SIZE);
+        struct uio u = uio_one(&seg, (uint64_t)page_virt(page), n, true);
+        int64_t r = from->ops->read(from, &u, pos, nonblock || done > 0);
+        if (r <= 0) {
+            page_put(page);
+            return done > 0 ? done : r;
+        }
+        slot_push(p, (struct slot){.page = page, .len = (uint32_t)r});
+        done += r;
+        if ((size_t)r < n)
+            break;
+    }
+    return done;
+}
+
+int64_t pipe_splice_in(struct file *pipe, struct file *from, uint64_t *pos, uint64_t len,
+                       bool nonblock)
+{
+    struct pipe *p = pipe->priv;
+    mutex_lock(&p->lock);
+    int64_t r = wait_room(p, nonblock);
+    if (r > 0)
+        r = read_slots(p, from, pos, len, (from->flags & FILE_NONBLOCK) != 0);
+    mutex_unlock(&p->lock);
+    if (r > 0)
+        wake_readers(p);
+    return r;
+}
+
+/* Write waiting slots; only the first write may wait. */
+static int64_t write_slots(struct pipe *p, struct file *to, uint64_t *pos, uint64_t len,
+                           bool nonblock)
+{
+    int64_t done = 0;
+    while ((uint64_t)done < len && !is_empty(p)) {
+        struct slot *s = slot_at(p, p->tail);
+        struct uio_seg seg;
+        size_t n = MIN(len - (uint64_t)done, (uint64_t)s->len);
+        struct uio u = uio_one(&seg, (uint64_t)page_virt(s->page) + s->offset, n, true);
+        int64_t r = to->ops->write(to, &u, pos, nonblock || done > 0);
+        if (r <= 0)
+            return done > 0 ? done : r;
+        s->offset += (uint32_t)r;
+        s->len -= (uint32_t)r;
+        done += r;
+        if (s->len == 0)
+            slot_done(p);
+        if ((size_t)r < n)
+            break;
+    }
+    return done;
+}
+
+int64_t pipe_splice_out(struct file *pipe, struct file *to, uint64_t *pos, uint64_t len,
+                        bool nonblock)
+{
+    struct pipe *p = pipe->priv;
+    mutex_lock(&p->lock);
+    int64_t r = wait_data(p, nonblock);
+    if (r > 0)
+        r = write_slots(p, to, pos, len, (to->flags & FILE_NONBLOCK) != 0);
+    mutex_unlock(&p->lock);
+    if (r > 0)
+        wake_writers(p);
+    return r;
+}
+
+/* Move or share slots; both pipes locked. */
+static int64_t share_slots(struct pipe *a, struct pipe *b, uint64_t len, bool keep)
+{
+    int64_t done = 0;
+    for (unsigned i = a->tail; i != a->head && !is_full(b) && (uint64_t)done < len; i++) {
+        struct slot *s = slot_at(a, i);
+        struct slot copy = *s;
+        copy.len = (uint32_t)MIN(len - (uint64_t)done, (uint64_t)s->len);
+        page_get(copy.page);
+        slot_push(b, copy);
+        done += copy.len;
+        if (keep)
+            continue;
+        s->offset += copy.len;
+        s->len -= copy.len;
+        if (s->len == 0)
+            slot_done(a);
+    }
+    return done;
+}
+
+int64_t pipe_to_pipe(struct file *from, struct file *to, uint64_t len, bool keep, bool nonblock)
+{
+    struct pipe *a = from->priv, *b = to->priv;
+    if (a == b)
+        return -EINVAL;
+    for (;;) {
+        mutex_lock(&a->lock);
+        int64_t r = wait_data(a, nonblock);
+        mutex_unlock(&a->lock);
+        if (r <= 0)
+            return r;
+        mutex_lock(&b->lock);
+        r = wait_room(b, nonblock);
+        mutex_unlock(&b->lock);
+        if (r <= 0)
+            return r;
+        mutex_lock(a < b ? &a->lock : &b->lock); // two pipes: by address
+        mutex_lock(a < b ? &b->lock : &a->lock);
+        r = share_slots(a, b, len, keep);
+        mutex_unlock(&a->lock);
+        mutex_unlock(&b->lock);
+        if (r == 0)
+            continue; // somebody else was faster
+        wake_readers(b);
+        if (!keep)
+            wake_writers(a);
+        return r;
+    }
 }

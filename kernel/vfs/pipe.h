@@ -19,3 +19,15 @@ NONNULL MUST_CHECK int pipe_new(uint32_t flags, struct file **ret_read, struct f
  * -ENOMEM. */
 NONNULL int64_t pipe_size(struct file *f);
 NONNULL MUST_CHECK int64_t pipe_resize(struct file *f, uint64_t bytes);
+
+/* splice(2) and tee(2): move up to len bytes between a pipe and another file, or copy between pipes
+ * without taking them. pos as in file_ops. Bytes, 0 at the end, -EAGAIN, -EPIPE, -ERESTARTSYS ...
+ */
+NONNULL bool is_pipe(const struct file *f);
+MUST_CHECK int64_t pipe_splice_in(struct file *pipe, struct file *from, uint64_t *pos, uint64_t len,
+                                  bool nonblock);
+MUST_CHECK int64_t pipe_splice_out(struct file *pipe, struct file *to, uint64_t *pos, uint64_t len,
+                                   bool nonblock);
+/* keep: the bytes stay in `from`. -EINVAL: the two ends are of one pipe. */
+NONNULL MUST_CHECK int64_t pipe_to_pipe(struct file *from, struct file *to, uint64_t len, bool keep,
+                                        bool nonblock);

@@ -15,6 +15,7 @@
 #include "kernel/boot/params.h"
 #include "kernel/drivers/random.h"
 #include "kernel/linux/syscall.h"
+#include "kernel/linux/thread.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/mm.h"
 #include "kernel/mm/uaccess.h"
@@ -230,6 +231,7 @@ struct host_task {
 
 static struct process process;
 static _Thread_local struct host_task self;
+static _Thread_local struct thread thread;
 static int sent[64];
 
 struct task *current(void)
@@ -237,6 +239,7 @@ struct task *current(void)
     if (self.task.process == NULL) {
         self.task.process = &process;
         self.task.tid = 1;
+        self.task.thread = &thread;
         list_init(&self.task.process_link);
     }
     return &self.task;
@@ -609,6 +612,8 @@ void host_disk_fail(struct block_dev *d, bool fail)
 
 void host_init(void)
 {
+    static max_align_t mm; // never looked into
+    process.mm = (struct mm *)&mm;
     process.pid = 1;
     process.task_count = 1;
     snprintf(process.exe_path, sizeof(process.exe_path), "/bin/program");
