@@ -374,8 +374,14 @@ int controller_put_app(struct controller *c, const struct app_spec *spec, bool *
         return r;
     struct app *a = controller_app(c, spec->app);
     *ret_changed = a == NULL || a->leaving || a->halted || !same_spec(&a->spec, spec);
-    if (!*ret_changed)
-        return 0;
+    if (!*ret_changed) {
+        if (a->failure.version[0] == '\0')
+            return 0;
+        a->failure = (struct failure){0}; // wanted as it is after the roll-back: no news any more
+        c->version++;
+        r = save_app(c, a, err);
+        return r < 0 ? r : save_meta(c, err);
+    }
     if (a == NULL) {
         a = calloc(1, sizeof(*a));
         if (a == NULL)

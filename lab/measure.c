@@ -104,7 +104,10 @@ static void gather(struct worker *workers, unsigned n, int signals, int *stop)
         if (open == 0 || poll(fds, n + 1, -1) < 0)
             return;
         if (fds[n].revents != 0) {
-            fd_closep(stop); // its other end becomes readable
+            // The workers have this end too, so that closing it would not tell them.
+            ssize_t told = write(*stop, "", 1);
+            ASSERT(told == 1); // an empty pipe has room
+            fd_closep(stop);
             *stop = -1;
         }
         for (unsigned i = 0; i < n; i++)
