@@ -176,7 +176,7 @@ void ip_send(struct net_stack *n, struct pkt *p, const struct ip_tx *tx, struct 
         .src = be32(tx->src),
         .dst = be32(tx->dst),
     };
-    h->csum = csum_fold(csum_add(h, sizeof(*h), 0));
+    h->csum = csum_fold(csum_ip_hdr(h));
     if (p->flags & PKT_CSUM_PARTIAL)
         p->csum_start = (uint16_t)(p->csum_start + sizeof(*h));
     switch (route->kind) {
@@ -226,7 +226,8 @@ void ip_input(struct net_stack *n, struct pkt *p, bool loop)
         pkt_put(p);
         return;
     }
-    if (csum_fold(csum_add(h, hdr_len, 0)) != 0) {
+    bool plain = hdr_len == sizeof(*h);
+    if (csum_fold(plain ? csum_ip_hdr(h) : csum_add(h, hdr_len, 0)) != 0) {
         n->count.ip_in_csum_bad++;
         pkt_put(p);
         return;

@@ -112,6 +112,17 @@ enum {
 /* RFC 1071: the ones' complement sum of bytes in memory order, not folded. */
 NONNULL uint64_t csum_add(const void *data, size_t len, uint64_t sum);
 
+/* The same of an IP header without options: 20 bytes. */
+static inline uint64_t csum_ip_hdr(const struct ip_hdr *h)
+{
+    uint64_t a, b;
+    uint32_t c;
+    memcpy(&a, h, 8);
+    memcpy(&b, (const uint8_t *)h + 8, 8);
+    memcpy(&c, (const uint8_t *)h + 16, 4);
+    return (a & 0xffffffff) + (a >> 32) + (b & 0xffffffff) + (b >> 32) + c;
+}
+
 /* The 16 bits to store: complement of the folded sum. */
 static inline uint16_t csum_fold(uint64_t sum)
 {
