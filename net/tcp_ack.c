@@ -322,7 +322,7 @@ static bool window_update(struct tcp *t, const struct seg *s)
 {
     uint32_t wnd = (uint32_t)s->wnd << t->snd_wscale;
     bool fresh = seq_lt(t->snd_una, s->ack) || seq_lt(t->snd_wl1, s->seq) ||
-                 (t->snd_wl1 == s->seq && wnd > t->snd_wnd);
+                 (t->snd_wl1 == s->seq && (wnd > t->snd_wnd || wnd == 0));
     if (!fresh)
         return false;
     t->snd_wl1 = s->seq;

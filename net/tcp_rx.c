@@ -257,8 +257,9 @@ uint32_t tcp_rx_window(const struct tcp *t)
     // RFC 9293 3.8.6.2.2: no small steps.
     if (room < MIN(t->rcvbuf / 2, t->rcv_mss))
         room = 0;
-    room = ALIGN_DOWN(room, unit);
-    return room < now ? ALIGN_UP(now, unit) : room; // what was promised stays
+    // What was promised stays (rcv_adv remembers it); to offer a rounded-up rest would let the edge
+    // creep forward with each ACK.
+    return ALIGN_DOWN(MAX(room, now), unit);
 }
 
 void tcp_ack_schedule(struct tcp *t)
