@@ -337,6 +337,31 @@ static void report_none(const struct edge *e, json_t **ret)
                      "backbone", e->options.backbone, "services", "rtt_ms");
 }
 
+/* A number for what the controller waits for: it changes when an instance becomes healthy or sick,
+ * when a draining one becomes empty, when an announcement changes. FNV-1a. */
+static uint64_t report_gist(const struct edge *e)
+{
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (unsigned i = 0; i < e->current->services_n; i++) {
+        const struct snap_service *sv = &e->current->services[i];
+        hash = (hash ^ (edge_announced(e, sv) ? 1u : 2u)) * 0x100000001b3ull;
+        for (unsigned j = 0; j < sv->locals_n; j++) {
+            const struct snap_instance *si = &sv->locals[j];
+            bool empty = shares_in_flight(si->peer->shares, e->options.workers) == 0;
+            unsigned bits =
+                (RELAXED_LOAD(si->peer->up) ? 1u : 0u) | (!si->serving && empty ? 2u : 0u) | 4u;
+            hash = (hash ^ bits) * 0x100000001b3ull;
+        }
+        for (unsigned j = 0; j < sv->spec->instances_n; j++) {
+            const struct table_instance *ti = &sv->spec->instances[j];
+            bool ours = strcmp(ti->region, e->options.region) == 0;
+            unsigned bit = !ours && remote_healthy(e, sv->spec->app, ti) ? 8u : 16u;
+            hash = (hash ^ bit) * 0x100000001b3ull;
+        }
+    }
+    return hash;
+}
+
 static void report_send(struct edge *e)
 {
     json_t *o;
@@ -362,12 +387,20 @@ static void report_send(struct edge *e)
         free(request);
     free(body);
     e->reported = applied ? e->current->generation : 0;
+    e->told = applied ? report_gist(e) : 0;
 }
 
 static void report_done(struct fetch *f, UNUSED int error)
 {
     struct edge *e = CONTAINER_OF(f, struct edge, report);
     loop_timer_set(&e->loop, &e->report_timer, e->loop.now_ms + REPORT_MS);
+}
+
+// What the controller waits for is said at once, the rest every second.
+static void report_news(struct edge *e)
+{
+    if (edge_applied(e) && (e->reported != e->current->generation || e->told != report_gist(e)))
+        report_send(e);
 }
 
 static void report_due(struct loop_timer *t)
@@ -445,8 +478,7 @@ static void control_woken(struct loop *l)
     struct edge *e = CONTAINER_OF(l, struct edge, loop);
     probes_doubt(e);
     edge_decide(e);
-    if (e->current != NULL && e->reported != e->current->generation)
-        report_send(e);
+    report_news(e);
 }
 
 static void status_due(struct loop_timer *t)
@@ -454,6 +486,7 @@ static void status_due(struct loop_timer *t)
     struct edge *e = CONTAINER_OF(t, struct edge, status_timer);
     status_publish(e);
     edge_decide(e);
+    report_news(e);
     edge_reap(e);
     loop_timer_set(&e->loop, t, e->loop.now_ms + STATUS_MS);
 }

@@ -14,7 +14,7 @@ enum {
     REPORT_MS = 1000,
     STATUS_MS = 100, // between looks at everything: status text, announcements
     POLL_MS = 250,   // of another POP over the backbone
-    POLL_TIMEOUT_MS = 1000,
+    POLL_TIMEOUT_MS = 700,
     POLL_RISE = 1,
     POLL_FALL = 2,
     WATCH_SILENCE_MS = 15000,
@@ -90,6 +90,7 @@ struct edge {
     size_t line_len;
     bool connected;    // the controller's watch stands
     uint64_t reported; // generation of the last report
+    uint64_t told;     // what the last report said, in short (see report_gist)
     uint64_t set_ms;   // when the guard was last told
     bool leaving;      // SIGTERM came
     uint64_t leave_ms;

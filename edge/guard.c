@@ -109,11 +109,30 @@ static int apply(struct owner *o)
     return worst;
 }
 
+static char *title_room;
+static size_t title_len;
+
+void guard_title(int argc, char **argv)
+{
+    title_room = argv[0];
+    title_len = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - argv[0]);
+}
+
+static void title_write(void)
+{
+    static const char title[] = "skerry-guard";
+    if (title_len < sizeof(title))
+        return;
+    memset(title_room, 0, title_len);
+    memcpy(title_room, title, sizeof(title));
+}
+
 NORETURN static void guard_main(int fd, int lock)
 {
     static struct owner o;
     struct sched_param first = {.sched_priority = 2};
     prctl(PR_SET_NAME, "skerry-guard");
+    title_write();
     setsid();
     for (int s = 1; s < 32; s++)
         if (s != SIGKILL && s != SIGSTOP && s != SIGSEGV && s != SIGABRT && s != SIGBUS)

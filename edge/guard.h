@@ -34,6 +34,10 @@ struct guard {
     struct guard_addr addrs[GUARD_ADDRS_MAX]; // as set last
 };
 
+/* Where the program's arguments lie: the guard writes its own name there, so that a list of
+ * processes does not show a second edge. */
+NONNULL void guard_title(int argc, char **argv);
+
 /* Fork the guard. lock_path: held by it while it lives, so that the guard of a killed edge has
  * finished before the next one begins. The first time, call it before there are threads. */
 NONNULL MUST_CHECK int guard_start(struct guard *g, struct loop *loop, const char *lock_path,

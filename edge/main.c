@@ -168,6 +168,7 @@ int main(int argc, char **argv)
         o.state_dir = state;
     }
     struct err err = {0};
+    guard_title(argc, argv);
     log_init("skerry-edge", LOG_LEVEL_INFO);
     if (edge_run(&o, &err) < 0) {
         fprintf(stderr, "skerry-edge: %s\n", err.text);

@@ -17,6 +17,7 @@ enum {
     LINGER_MS = 1000, // after our last byte, for the client to take it
     CONNECT_MS = 1000,
     UPSTREAM_IDLE_MS = 60000,
+    WARM_MS = 1000, // between connections opened in advance to one POP
     SURE_MS = 1000, // a connection idle for less is taken to be open still
     POOL_MAX = 256, // idle connections to one peer
     READS_MAX = 16, // in a row from one connection, then others get their turn
@@ -130,8 +131,12 @@ NONNULL bool pick_has_other(const struct session *s);
 NONNULL MUST_CHECK int upstream_take(struct session *s, bool fresh);
 NONNULL void upstream_give(struct upstream *u);
 NONNULL void upstream_close(struct upstream *u);
-/* Close idle connections to peers that the snapshot does not send requests to (NULL: all). */
+/* Close idle connections to peers that are down or that the snapshot sends no requests to (NULL:
+ * all). */
 void upstream_sweep(struct worker *w, struct snapshot *s);
+/* See that there is an idle connection to every POP that requests may be sent to: a handshake costs
+ * a long round trip. */
+NONNULL void upstream_warm(struct worker *w, struct snapshot *s);
 /* The peer's TCP never acknowledged what was sent last, so its program cannot have read it. */
 NONNULL bool upstream_unread(const struct upstream *u);
 

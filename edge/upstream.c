@@ -11,6 +11,11 @@ static void upstream_ready(struct loop_fd *f, uint32_t events)
 {
     struct upstream *u = CONTAINER_OF(f, struct upstream, chan.lfd);
     chan_note(&u->chan, events);
+    if (u->session == NULL && u->connecting && !u->chan.error && !u->chan.hup) {
+        u->connecting = false; // a warm one
+        upstream_give(u);
+        return;
+    }
     if (u->session == NULL) {
         // An idle connection has nothing to say: it was closed, or the peer is out of step.
         if (u->chan.readable)
@@ -33,10 +38,9 @@ static void upstream_expired(struct loop_timer *t)
     }
 }
 
-static int upstream_connect(struct session *s, struct peer *p, struct upstream **ret)
+static int upstream_connect(struct worker *w, struct peer *p, struct upstream **ret)
 {
     const struct addr *to = &p->address;
-    struct worker *w = s->worker;
     int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -86,7 +90,7 @@ int upstream_take(struct session *s, bool fresh)
         u->reused = true;
         COUNT_ADD(w->counts.upstream_reused, 1);
     } else {
-        int r = upstream_connect(s, p, &u);
+        int r = upstream_connect(w, p, &u);
         if (r < 0)
             return r;
     }
@@ -157,11 +161,26 @@ void upstream_sweep(struct worker *w, struct snapshot *snap)
         if (pool->idle_n == 0)
             continue;
         struct upstream *first = LIST_ENTRY(pool->idle.next, struct upstream, node);
-        if (takes_requests(snap, first->peer))
+        if (RELAXED_LOAD(first->peer->up) && takes_requests(snap, first->peer))
             continue;
         while (pool->idle_n > 0)
             upstream_close(LIST_ENTRY(pool->idle.next, struct upstream, node));
     }
+}
+
+void upstream_warm(struct worker *w, struct snapshot *snap)
+{
+    for (unsigned i = 0; i < snap->services_n; i++)
+        for (unsigned j = 0; j < snap->services[i].routes_n; j++) {
+            struct peer *p = snap->services[i].routes[j]->pop;
+            struct pool *pool = &w->pools[p->slot];
+            struct upstream *u;
+            if (!RELAXED_LOAD(p->up) || pool->idle_n > 0 || w->loop.now_ms < pool->warmed_ms)
+                continue;
+            pool->warmed_ms = w->loop.now_ms + WARM_MS;
+            if (upstream_connect(w, p, &u) < 0)
+                return; // a request would fail likewise, and say so
+        }
 }
 
 bool upstream_unread(const struct upstream *u)

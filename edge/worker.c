@@ -149,7 +149,6 @@ static void view_switch(struct worker *w)
     list_push_back(&w->views, &v->node);
     w->view = v;
     acceptors_follow(w, snap);
-    upstream_sweep(w, snap);
     if (old != NULL && old->users == 0)
         view_free(old);
     // Release: the control thread that sees this generation also sees what is in flight.
@@ -197,6 +196,8 @@ static void worker_woken(struct loop *l)
 {
     struct worker *w = CONTAINER_OF(l, struct worker, loop);
     view_switch(w);
+    if (w->view != NULL)
+        upstream_sweep(w, w->view->snap);
     rescue(w);
     uint32_t order = RELAXED_LOAD(w->order);
     if (order >= WORKER_STOP_ACCEPTING)
@@ -209,6 +210,8 @@ static void tick(struct loop_timer *t)
     struct worker *w = CONTAINER_OF(t, struct worker, tick);
     date_update(w);
     RELAXED_STORE(w->alive_ms, w->loop.now_ms);
+    if (w->view != NULL)
+        upstream_warm(w, w->view->snap);
     LIST_FOR_EACH (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
         if (!a->closed && a->paused)

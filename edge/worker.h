@@ -30,6 +30,7 @@ struct worker_counts {
 struct pool {
     struct list idle; // newest first
     unsigned idle_n;
+    uint64_t warmed_ms; // no new connection in advance before
 };
 
 /* A snapshot as this worker uses it: exchanges pin it without touching the shared count. */

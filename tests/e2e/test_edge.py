@@ -691,6 +691,8 @@ def test_what_the_backbone_carries(two_pops):
     p1.ready(1)
     p2.ready(1)
     wait_for(lambda: {"near": True, "far": True} == healthy_of(controller))
+    # A connection to the other POP is there before a request needs it.
+    wait_for(lambda: p1.metric("skerry_edge_upstream_opened_total") >= 1)
     near.stop()  # the next check is far away: requests find out
     with Client(timeout=20) as c:
         head, body, _ = c.get("/echo", method="POST", fields="Content-Length: 5\r\n", body=b"hello")
