@@ -59,9 +59,26 @@ static bool ignored(const struct signal_state *s, int signo)
     return handler == SIG_IGN || (handler == SIG_DFL && (DEFAULT_IGNORE & sig_bit(signo)));
 }
 
+/* A timer has one signal under way; while that waits, further expirations are counted in it. */
+static bool count_overrun(struct sig_pending *p, const struct siginfo *info)
+{
+    LIST_FOR_EACH (node, &p->queue) {
+        struct siginfo *waits = &LIST_ENTRY(node, struct sig_entry, link)->info;
+        if (waits->signo != info->signo || waits->code != SI_TIMER ||
+            waits->timer.id != info->timer.id)
+            continue;
+        int64_t sum = (int64_t)waits->timer.overrun + info->timer.overrun + 1;
+        waits->timer.overrun = (int32_t)MIN(sum, (int64_t)INT32_MAX);
+        return true;
+    }
+    return false;
+}
+
 static int queue_locked(struct signal_state *s, struct sig_pending *p, const struct siginfo *info)
 {
     bool real_time = info->signo >= SIGRT_FIRST;
+    if (info->code == SI_TIMER && count_overrun(p, info))
+        return 0;
     if (!real_time && (p->set & sig_bit(info->signo)))
         return 0; // one of these waits already
     struct sig_entry *e = s->queued < QUEUED_MAX ? kmalloc(sizeof(*e)) : NULL;
@@ -210,6 +227,8 @@ static bool take_from(struct signal_state *s, struct sig_pending *p, uint64_t se
     *ret = (struct siginfo){.signo = signo};
     if (found != NULL) {
         *ret = found->info;
+        if (ret->code == SI_TIMER)
+            posix_timer_delivered(ret->timer.id, ret->timer.overrun);
         list_remove(&found->link);
         s->queued--;
         kfree(found);

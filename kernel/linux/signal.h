@@ -127,3 +127,7 @@ NORETURN NONNULL void process_out_of_memory(struct task *t);
 /* linux/sigframe.c: push a frame for this handler; -EFAULT when the stack is bad. */
 NONNULL MUST_CHECK int sigframe_push(struct regs *r, const struct siginfo *info,
                                      const struct sigaction *action, uint64_t mask);
+
+/* linux/posix_timer.c: the signal of this timer has been taken; overrun is what timer_getoverrun
+ * tells from now on. Any lock may be held. */
+void posix_timer_delivered(int32_t id, int32_t overrun);

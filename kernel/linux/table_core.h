@@ -48,6 +48,12 @@ X(201, time, ARG_PTR)
 X(228, clock_gettime, ARG_CLOCK, ARG_PTR)
 X(229, clock_getres, ARG_CLOCK, ARG_PTR)
 X(230, clock_nanosleep, ARG_CLOCK, ARG_HEX, ARG_PTR, ARG_PTR)
+// posix_timer.c
+X(222, timer_create, ARG_CLOCK, ARG_PTR, ARG_PTR)
+X(223, timer_settime, ARG_INT, ARG_HEX, ARG_PTR, ARG_PTR)
+X(224, timer_gettime, ARG_INT, ARG_PTR)
+X(225, timer_getoverrun, ARG_INT)
+X(226, timer_delete, ARG_INT)
 // misc.c
 X(24, sched_yield, ARG_NONE)
 X(39, getpid, ARG_NONE)

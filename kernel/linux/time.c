@@ -193,14 +193,14 @@ static void itimer_fire(struct ktimer *k)
 {
     struct itimer *it = CONTAINER_OF(k, struct itimer, timer);
     spin_lock(&it->lock);
-    bool due = it->deadline != 0;
-    if (it->interval != 0 && due) {
-        uint64_t now = clock_mono_ns();
+    uint64_t now = clock_mono_ns();
+    bool due = it->deadline != 0 && it->deadline <= now; // else changed meanwhile
+    if (due && it->interval != 0) {
         it->deadline += it->interval;
         if (it->deadline <= now) // do not chase what is lost
             it->deadline = now + it->interval;
         ktimer_arm(&it->timer, it->deadline);
-    } else {
+    } else if (due) {
         it->deadline = 0;
     }
     spin_unlock(&it->lock);
@@ -235,7 +235,7 @@ static void itimer_set(struct itimer *it, uint64_t ns, uint64_t interval)
     if (it->deadline != 0)
         ktimer_arm(&it->timer, it->deadline);
     else
-        (void)ktimer_cancel(&it->timer);
+        (void)ktimer_stop(&it->timer);
     spin_unlock(&it->lock);
 }
 
@@ -287,7 +287,8 @@ int64_t sys_alarm(const uint64_t arg[static 6])
     struct itimer *it = itimer_of(current()->process);
     itimer_read(it, &left, &interval);
     itimer_set(it, (arg[0] & UINT32_MAX) * NS_PER_SEC, 0);
-    return (int64_t)((left + NS_PER_SEC - 1) / NS_PER_SEC);
+    // To the nearest second, but never 0 while there is time left.
+    return left != 0 && left < NS_PER_SEC ? 1 : (int64_t)((left + NS_PER_SEC / 2) / NS_PER_SEC);
 }
 
 static const uint64_t CLK_TCK_NS = NS_PER_SEC / 100;

@@ -60,9 +60,20 @@ void ktimer_init(struct ktimer *k, void (*run)(struct ktimer *t))
     *k = (struct ktimer){.run = run};
 }
 
+bool ktimer_stop(struct ktimer *k)
+{
+    struct timers *t = &all_timers[k->cpu];
+    spin_lock(&t->lock);
+    bool was = k->state == ARMED;
+    if (was)
+        take_out(t, k);
+    spin_unlock(&t->lock);
+    return was;
+}
+
 void ktimer_arm(struct ktimer *k, uint64_t deadline_ns)
 {
-    (void)ktimer_cancel(k);
+    (void)ktimer_stop(k);
     struct cpu *c = this_cpu();
     struct timers *t = c->timers;
     spin_lock(&t->lock);

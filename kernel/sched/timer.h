@@ -22,6 +22,9 @@ struct ktimer {
 NONNULL void ktimer_init(struct ktimer *t, void (*run)(struct ktimer *t));
 /* Arm or re-arm. A deadline in the past fires at the next opportunity. */
 NONNULL void ktimer_arm(struct ktimer *t, uint64_t deadline_ns);
+/* Not armed any more, but a run may be in progress on another CPU: for use under a lock that the
+ * run takes too. True when it was armed. */
+NONNULL bool ktimer_stop(struct ktimer *t);
 /* After return it is not armed and will not run; true when it was armed. From task context it also
  * waits for a run in progress on another CPU. */
 NONNULL bool ktimer_cancel(struct ktimer *t);
