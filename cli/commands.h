@@ -11,5 +11,5 @@ X(down, "APP|FILE [--json] [--timeout SECONDS] [--control ADDRESS]",
   "take an app away; nothing is left of it")
 X(status, "[--json] [--control ADDRESS]", "show apps, regions, instances and edges")
 X(logs, "APP [-f] [--control ADDRESS]", "print what an app's instances print")
-X(lab, "up|down|status|exec|cut|heal|set|fetch|probe ...",
+X(lab, "up|down|status|exec|cut|heal|set|settle|fetch|probe ...",
   "the planet on one machine: cities, links, BGP routers, faults")

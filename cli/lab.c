@@ -11,6 +11,8 @@
 #include "host/log.h"
 #include "lab/lab.h"
 
+enum { SETTLE_MS = 60000, FETCH_MS = 5000 }; // default time-outs
+
 static const char options_text[] =
     "  up [FILE]                bring the planet up (default: examples/planet.yaml)\n"
     "      --no-daemons         without controller, agents and edges\n"
@@ -20,6 +22,7 @@ static const char options_text[] =
     "  exec CITY COMMAND...     run in a city's clients (CITY-pop, CITY-rt: its POP, its router)\n"
     "  cut WHAT [--visible]     a link, CITY-pop or a city: packets vanish, or the carrier goes\n"
     "  heal WHAT                undo cut\n"
+    "  settle [--timeout MS]    wait until BGP has found the best ways (default: a minute)\n"
     "  set WHAT [--delay MS] [--jitter MS] [--loss PERCENT] [--rate MBIT] [--queue BYTES]\n"
     "                           change links; delay and jitter are one way, rate 0 is no limit\n"
     "  fetch CITY[,CITY...]|all URL [--every MS] [--for SECONDS] [--timeout MS] [--keep-alive]\n"
@@ -67,7 +70,7 @@ static const struct option known[] = {
     {"--keep-alive", " fetch ", FLAG_ON, AT(keep_alive), 0, NULL},
     {"--every", " fetch ", TAKES_NUMBER, AT(every_ms), 3.6e6, "ms"},
     {"--for", " fetch ", TAKES_NUMBER, AT(seconds), 86400, "s"},
-    {"--timeout", " fetch ", TAKES_NUMBER, AT(timeout_ms), 600000, "ms"},
+    {"--timeout", " fetch settle ", TAKES_NUMBER, AT(timeout_ms), 600000, "ms"},
     {"--expect", " probe ", TAKES_TEXT, AT(expect), 0, NULL},
     {"--delay", " set ", TAKES_NUMBER, AT(delay), 2000, "ms"},
     {"--jitter", " set ", TAKES_NUMBER, AT(jitter), 2000, "ms"},
@@ -219,12 +222,18 @@ static int run_links(const struct lab *lab, const struct words *w, struct err *e
     return lab_links(lab, (int)w->ready_fd, err);
 }
 
+static int run_settle(const struct lab *lab, const struct words *w, struct err *err)
+{
+    return lab_settle(lab, w->timeout_ms > 0 ? (unsigned)w->timeout_ms : SETTLE_MS, err);
+}
+
 static int run_fetch(const struct lab *lab, const struct words *w, struct err *err)
 {
     struct lab_fetch_options o = {.cities = w->operands[0],
                                   .every_ms = w->every_ms,
                                   .seconds = w->seconds,
-                                  .timeout_ms = (uint32_t)w->timeout_ms,
+                                  .timeout_ms =
+                                      w->timeout_ms > 0 ? (uint32_t)w->timeout_ms : FETCH_MS,
                                   .keep_alive = w->keep_alive,
                                   .json = w->json};
     int r = fetch_url_parse(w->operands[1], &o.url, err);
@@ -264,6 +273,7 @@ static const struct verb {
     {"cut", 1, 1, run_cut},
     {"heal", 1, 1, run_cut},
     {"set", 1, 1, run_set},
+    {"settle", 0, 0, run_settle},
     {"fetch", 2, 2, run_fetch},
     {"probe", 1, LAB_TARGETS_MAX, run_probe},
     {"links", 0, 0, run_links}, // started by the lab itself, as is:
@@ -302,7 +312,7 @@ static int dispatch(const struct words *w, char **rest, int rest_len)
 int cli_lab(int argc, char **argv)
 {
     if (argc < 2)
-        return cli_usage("lab", "up, down, status, exec, cut, heal, set, fetch or probe?");
+        return cli_usage("lab", "up, down, status, exec, cut, heal, set, settle, fetch or probe?");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return cli_help("lab", options_text);
     if (find_verb(argv[1]) == NULL && strcmp(argv[1], "exec") != 0)
@@ -315,7 +325,7 @@ int cli_lab(int argc, char **argv)
                       .queue = -1,
                       .every_ms = 20,
                       .seconds = 10,
-                      .timeout_ms = 5000,
+
                       .ready_fd = -1};
     int used = 0;
     int r = read_words(argc - 2, argv + 2, &w, &used);

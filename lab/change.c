@@ -67,3 +67,23 @@ int lab_change_cut(struct link_config *config, void *context, UNUSED struct err 
     config->unplugged = how->cut && how->visible;
     return 0;
 }
+
+int lab_link_state(const struct lab *lab, struct topology *t, struct wan_answer *ret,
+                   struct err *err)
+{
+    char path[LAB_PATH_MAX];
+    lab_path(lab, "wan.sock", path);
+    CLEANUP(fd_closep) int wan = wan_connect(path, err);
+    int r = wan < 0 ? wan : 0;
+    for (unsigned i = 0; r == 0 && i < t->links_len; i++) {
+        struct wan_request q = {.verb = WAN_READ, .link = i};
+        struct wan_answer a;
+        r = wan_ask(wan, &q, &a, err);
+        if (r < 0)
+            break;
+        t->links[i].config = a.config;
+        if (ret != NULL)
+            ret[i] = a;
+    }
+    return r;
+}

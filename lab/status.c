@@ -11,6 +11,7 @@
 #include "host/json.h"
 #include "lab/lab.h"
 #include "lab/rtt.h"
+#include "lab/way.h"
 
 enum { SERVICES_MAX = 16 };
 
@@ -18,77 +19,8 @@ struct view {
     const struct lab *lab;
     struct topology topo; // with the links' present configuration
     struct wan_answer links[LINKS_MAX];
-    struct rtnl routers[CITIES_MAX];
+    struct way_finder ways;
 };
-
-// Where a packet from a city would go, as far as the routers know.
-struct way {
-    int pop;         // that it reaches, or -1: nowhere
-    uint64_t rtt_us; // there and back by the links' delays
-};
-
-static int read_links(struct view *v, struct err *err)
-{
-    char path[LAB_PATH_MAX];
-    lab_path(v->lab, "wan.sock", path);
-    CLEANUP(fd_closep) int wan = wan_connect(path, err);
-    int r = wan < 0 ? wan : 0;
-    for (unsigned i = 0; r == 0 && i < v->topo.links_len; i++) {
-        struct wan_request q = {.verb = WAN_READ, .link = i};
-        r = wan_ask(wan, &q, &v->links[i], err);
-        v->topo.links[i].config = v->links[i].config;
-    }
-    return r;
-}
-
-static int open_routers(struct view *v, struct err *err)
-{
-    int r = 0;
-    for (unsigned i = 0; r == 0 && i < v->topo.cities_len; i++) {
-        char name[NETNS_NAME_MAX];
-        plan_netns(v->lab->name, v->topo.cities[i].name, PLACE_ROUTER, name);
-        CLEANUP(fd_closep) int fd = netns_open(name, err);
-        r = fd < 0 ? fd : rtnl_open(fd, &v->routers[i], err);
-    }
-    return r;
-}
-
-static const struct link *link_between(const struct topology *t, unsigned city, const char *dev)
-{
-    char name[LINK_NAME_MAX];
-    bool to_pop = strcmp(dev, "pop") == 0;
-    snprintf(name, sizeof(name), "%s-%.*s", t->cities[city].name, RTNL_NAME_MAX,
-             to_pop ? "transit" : dev);
-    int i = topology_link(t, name);
-    return i < 0 ? NULL : &t->links[i];
-}
-
-// Follow the routes hop by hop; at most every city once.
-static struct way follow(struct view *v, unsigned city, uint32_t dst)
-{
-    struct way way = {.pop = -1};
-    for (unsigned hops = 0; hops <= v->topo.cities_len; hops++) {
-        char dev[RTNL_NAME_MAX];
-        struct err ignored;
-        if (rtnl_route_get(&v->routers[city], dst, dev, &ignored) < 0)
-            return way;
-        const struct link *l = link_between(&v->topo, city, dev);
-        if (l == NULL)
-            return way;
-        way.rtt_us += l->config.delay_ns / 500;
-        if (l->kind == LINK_TRANSIT) {
-            way.pop = (int)l->b;
-            return way;
-        }
-        city = l->a == city ? l->b : l->a;
-    }
-    return way;
-}
-
-static const char *pop_name(const struct topology *t, int pop)
-{
-    return pop < 0 ? NULL : t->cities[t->pops[pop].city].name;
-}
 
 // Every address that some POP announces, as some router's kernel has it.
 struct services {
@@ -131,14 +63,16 @@ static json_t *routes_json(struct view *v, unsigned city)
 {
     json_t *routes = json_array();
     for (unsigned p = 0; p < v->topo.pops_len; p++) {
-        struct way way = follow(v, city, plan_region_net(p) + 1);
-        int measured = rtt_us(v->topo.cities[city].name, pop_name(&v->topo, (int)p));
-        json_array_append_new(
-            routes,
-            json_pack("{s:s, s:s, s:o, s:o}", "region", v->topo.pops[p].region, "pop",
-                      pop_name(&v->topo, (int)p), "rtt_ms",
-                      way.pop == (int)p ? json_real((double)way.rtt_us / 1e3) : json_null(),
-                      "measured_ms", measured < 0 ? json_null() : json_real(measured / 1e3)));
+        struct way way = way_follow(&v->ways, city, plan_region_net(p) + 1);
+        unsigned to = v->topo.pops[p].city;
+        int measured = rtt_us(v->topo.cities[city].name, v->topo.cities[to].name);
+        bool there = way.arrives && way.to_pop && way.city == to;
+        json_array_append_new(routes,
+                              json_pack("{s:s, s:s, s:o, s:o}", "region", v->topo.pops[p].region,
+                                        "pop", v->topo.cities[to].name, "rtt_ms",
+                                        there ? json_real((double)way.rtt_us / 1e3) : json_null(),
+                                        "measured_ms",
+                                        measured < 0 ? json_null() : json_real(measured / 1e3)));
     }
     return routes;
 }
@@ -147,13 +81,13 @@ static json_t *services_json(struct view *v, const struct services *s, unsigned 
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < s->len; i++) {
-        struct way way = follow(v, city, s->addr[i]);
+        struct way way = way_follow(&v->ways, city, s->addr[i]);
         char text[20];
         snprintf(text, sizeof(text), "%u.%u.%u.%u", s->addr[i] >> 24, (s->addr[i] >> 16) & 255,
                  (s->addr[i] >> 8) & 255, s->addr[i] & 255);
         json_array_append_new(list, json_pack("{s:s, s:s?, s:f}", "address", text, "pop",
-                                              pop_name(&v->topo, way.pop), "rtt_ms",
-                                              (double)way.rtt_us / 1e3));
+                                              way.arrives ? v->topo.cities[way.city].name : NULL,
+                                              "rtt_ms", (double)way.rtt_us / 1e3));
     }
     return list;
 }
@@ -293,9 +227,9 @@ int lab_status(const struct lab *lab, bool json, FILE *to, struct err *err)
     if (r == 0)
         r = lab_topology(lab, &v.topo, err);
     if (r == 0)
-        r = read_links(&v, err);
+        r = lab_link_state(lab, &v.topo, v.links, err);
     if (r == 0)
-        r = open_routers(&v, err);
+        r = way_open(&v.ways, &v.topo, lab->name, err);
     err->code = 0;
     if (r == 0)
         r = find_services(&v, &services, err);

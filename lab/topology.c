@@ -81,22 +81,23 @@ bool link_touches_pop(const struct link *l, unsigned pop)
 }
 
 // Bellman and Ford: at most cities - 1 rounds over all links.
-void topology_distances(const struct topology *t, unsigned to, uint32_t ret_us[static CITIES_MAX])
+void topology_distances(const struct topology *t, unsigned to, enum routing by,
+                        uint32_t ret[static CITIES_MAX])
 {
     for (unsigned i = 0; i < CITIES_MAX; i++)
-        ret_us[i] = i == to ? 0 : UINT32_MAX;
+        ret[i] = i == to ? 0 : UINT32_MAX;
     for (bool changed = true; changed;) {
         changed = false;
         for (unsigned i = 0; i < t->links_len; i++) {
             const struct link *l = &t->links[i];
             if (l->kind != LINK_PUBLIC || l->config.cut || l->config.unplugged)
                 continue;
-            uint64_t rtt = 2 * l->config.delay_ns / NS_PER_US;
-            if (ret_us[l->a] + rtt < ret_us[l->b]) {
-                ret_us[l->b] = (uint32_t)(ret_us[l->a] + rtt);
+            uint64_t cost = by == ROUTING_RTT ? 2 * l->config.delay_ns / NS_PER_US : 1;
+            if (ret[l->a] + cost < ret[l->b]) {
+                ret[l->b] = (uint32_t)(ret[l->a] + cost);
                 changed = true;
-            } else if (ret_us[l->b] + rtt < ret_us[l->a]) {
-                ret_us[l->a] = (uint32_t)(ret_us[l->b] + rtt);
+            } else if (ret[l->b] + cost < ret[l->a]) {
+                ret[l->a] = (uint32_t)(ret[l->b] + cost);
                 changed = true;
             }
         }
@@ -329,7 +330,7 @@ static int read_settings(struct topology *t, const struct yaml_node *root, struc
 static int check_connected(const struct topology *t, const struct yaml_node *root, struct err *err)
 {
     uint32_t us[CITIES_MAX];
-    topology_distances(t, 0, us);
+    topology_distances(t, 0, ROUTING_RTT, us);
     for (unsigned i = 0; i < t->cities_len; i++)
         if (us[i] == UINT32_MAX)
             return yaml_error(root, err, "no links lead from '%s' to '%s'", t->cities[0].name,

@@ -74,7 +74,7 @@ NONNULL unsigned topology_transit(const struct topology *t, unsigned pop);
 NONNULL bool link_touches_city(const struct link *l, unsigned city);
 NONNULL bool link_touches_pop(const struct link *l, unsigned pop);
 
-/* Round trip in microseconds along the public links from every city to city `to`, by the shortest
- * path that avoids cut links; UINT32_MAX: none. */
-NONNULL void topology_distances(const struct topology *t, unsigned to,
-                                uint32_t ret_us[static CITIES_MAX]);
+/* From every city to city `to`, by the best path of public links that are not cut: the round trip
+ * in microseconds, or for ROUTING_AS_PATH the number of links; UINT32_MAX: none. */
+NONNULL void topology_distances(const struct topology *t, unsigned to, enum routing by,
+                                uint32_t ret[static CITIES_MAX]);

@@ -41,7 +41,7 @@ static void test_planet_leads_to_the_nearest(struct test *t)
         for (unsigned p = 0; p < topo.pops_len; p++) {
             uint32_t us[CITIES_MAX];
             int measured = rtt_us(topo.cities[c].name, topo.cities[topo.pops[p].city].name);
-            topology_distances(&topo, topo.pops[p].city, us);
+            topology_distances(&topo, topo.pops[p].city, ROUTING_RTT, us);
             CHECK(t, measured >= 0);
             if (us[c] < path_us) {
                 by_path = p;
@@ -93,13 +93,15 @@ static void test_distances_avoid_cuts(struct test *t)
                    "  - {between: [a, c], rtt_ms: 50}\n",
                    &err),
              0);
-    topology_distances(&topo, 0, us);
+    topology_distances(&topo, 0, ROUTING_RTT, us);
     CHECK_EQ(t, us[2], 20000);
+    topology_distances(&topo, 0, ROUTING_AS_PATH, us);
+    CHECK_EQ(t, us[2], 1);
     topo.links[1].config.cut = true;
-    topology_distances(&topo, 0, us);
+    topology_distances(&topo, 0, ROUTING_RTT, us);
     CHECK_EQ(t, us[2], 50000);
     topo.links[2].config.cut = true;
-    topology_distances(&topo, 0, us);
+    topology_distances(&topo, 0, ROUTING_RTT, us);
     CHECK_EQ(t, us[2], UINT32_MAX);
 }
 

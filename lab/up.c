@@ -18,11 +18,10 @@
 #include "host/proc.h"
 #include "lab/birdc.h"
 #include "lab/lab.h"
+#include "lab/settle.h"
 
 enum {
     TOPOLOGY_BYTES_MAX = 1 << 20,
-    ROUTERS_MAX = CITIES_MAX + POPS_MAX,
-    PREFIXES_MAX = CITIES_MAX + POPS_MAX,
     SUPERVISOR_MAX_MS = 20000, // until all processes are started
     ROUTES_MAX_MS = 60000,     // until every route is everywhere
     BFD_MAX_MS = 20000,
@@ -326,93 +325,11 @@ static int start_processes(const struct up *u, struct err *err)
     return r;
 }
 
-// What every router must know: each city's clients and each region's instances.
-struct expected {
-    uint32_t nets[PREFIXES_MAX]; // all /24
-    unsigned len;
-};
-
-struct router {
-    struct rtnl watch;
-    const struct expected *want;
-    bool has[PREFIXES_MAX];
-    unsigned missing;
-    char name[NETNS_NAME_MAX];
-};
-
-static void note_route(const struct rtnl_route_event *e, void *context)
-{
-    struct router *r = context;
-    for (unsigned i = 0; e->len == 24 && i < r->want->len; i++)
-        if (r->want->nets[i] == e->dst && r->has[i] == e->gone) {
-            r->has[i] = !e->gone;
-            r->missing += e->gone ? 1U : -1U;
-        }
-}
-
-static int watch_router(const struct up *u, unsigned city, enum plan_place place,
-                        const struct expected *want, struct router *ret, struct err *err)
-{
-    *ret = (struct router){.want = want, .missing = want->len, .watch = {.fd = -1}};
-    plan_netns(u->lab->name, u->topo.cities[city].name, place, ret->name);
-    CLEANUP(fd_closep) int fd = netns_open(ret->name, err);
-    return fd < 0 ? fd : rtnl_watch(fd, &ret->watch, err);
-}
-
-static int await_routers(const struct up *u, struct router *routers, unsigned n, struct err *err)
-{
-    int64_t deadline = now_ms() + ROUTES_MAX_MS;
-    for (;;) {
-        struct pollfd fds[ROUTERS_MAX + 1];
-        unsigned missing = 0, example = 0;
-        for (unsigned i = 0; i < n; i++) {
-            missing += routers[i].missing;
-            if (routers[i].missing > 0)
-                example = i;
-            fds[i] = (struct pollfd){.fd = routers[i].watch.fd, .events = POLLIN};
-        }
-        if (missing == 0)
-            return 0;
-        fds[n] = (struct pollfd){.fd = u->signals, .events = POLLIN};
-        int ready = poll(fds, n + 1, (int)MAX(deadline - now_ms(), (int64_t)0));
-        if (ready > 0 && fds[n].revents != 0)
-            return err_set(err, -EINTR, "interrupted");
-        if (ready == 0)
-            return err_set(err, -ETIMEDOUT,
-                           "BGP did not settle in %d s: %u routes missing, some in %s",
-                           ROUTES_MAX_MS / 1000, missing, routers[example].name);
-        for (unsigned i = 0; i < n; i++) {
-            int r = ready > 0 && fds[i].revents != 0
-                        ? rtnl_watch_read(&routers[i].watch, note_route, &routers[i])
-                        : 0;
-            if (r < 0)
-                return err_set(err, r, "%s: routes: %s", routers[i].name, strerror(-r));
-        }
-    }
-}
-
 static int await_routes(const struct up *u, struct err *err)
 {
-    static struct router routers[ROUTERS_MAX];
-    struct expected want = {0};
-    const struct topology *t = &u->topo;
-    unsigned n = 0;
-    int r = 0;
-    for (unsigned i = 0; i < t->cities_len; i++)
-        if (t->cities[i].client)
-            want.nets[want.len++] = plan_client_net(i);
-    for (unsigned i = 0; i < t->pops_len; i++)
-        want.nets[want.len++] = plan_region_net(i);
-    for (unsigned i = 0; r == 0 && i < t->cities_len; i++)
-        r = watch_router(u, i, PLACE_ROUTER, &want, &routers[n++], err);
-    for (unsigned i = 0; r == 0 && i < t->pops_len; i++)
-        r = watch_router(u, t->pops[i].city, PLACE_POP, &want, &routers[n++], err);
+    int r = settle(u->lab, &u->topo, u->signals, ROUTES_MAX_MS, err);
     if (r == 0)
-        r = await_routers(u, routers, n, err);
-    for (unsigned i = 0; i < n; i++)
-        rtnl_close(&routers[i].watch);
-    if (r == 0)
-        progress(u, "every city reaches every other");
+        progress(u, "every city reaches every other by its best way");
     return r;
 }
 

@@ -256,7 +256,8 @@ def test_silent_death_of_a_pop(service, how):
         assert ping("london-pop", "10.90.0.3", count=1) == [], "the backbone is cut too"
     finally:
         lab("heal", "london-pop")
-    until("London back", lambda: answering() == nearest())
+    lab("settle")
+    until("nearest again", lambda: answering() == nearest(), seconds=2)
 
 
 def test_visible_cut_of_a_link(service):
@@ -264,8 +265,10 @@ def test_visible_cut_of_a_link(service):
     links = {x["name"]: x["state"] for x in status()["links"]}
     assert links["london-frankfurt"] == "unplugged"
     until("Frankfurt goes round", lambda: answering()["frankfurt"] == "mumbai")
+    lab("settle")
     lab("heal", "frankfurt-london")
-    until("Frankfurt back", lambda: answering() == nearest())
+    lab("settle")
+    until("nearest again", lambda: answering() == nearest(), seconds=2)
 
 
 def test_a_killed_router_comes_back(service):
