@@ -211,6 +211,95 @@ static void test_round_trip(struct test *t)
     }
 }
 
+// A tree of random shape: names of all lengths and bytes, sizes around those that matter.
+struct grove {
+    uint64_t random;
+    struct erofs_node nodes[512];
+    char names[512][EROFS_NAME_MAX + 1];
+    struct erofs_node *lists[512][32];
+    uint32_t n;
+};
+
+static uint32_t pick(struct grove *g, uint32_t below)
+{
+    g->random = g->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(g->random >> 33) % below;
+}
+
+static int order_nodes(const void *a, const void *b)
+{
+    const struct erofs_node *const *x = a, *const *y = b;
+    return erofs_name_order((*x)->name, (*y)->name);
+}
+
+static struct erofs_node *grow(struct grove *g, unsigned depth)
+{
+    static const uint64_t sizes[] = {0, 1, 31, 2000, 4031, 4032, 4063, 4064, 4065, 4096, 9000};
+    uint32_t id = g->n++, len = pick(g, 4) == 0 ? 1 + pick(g, 250) : 1 + pick(g, 12);
+    struct erofs_node *n = &g->nodes[id];
+    for (uint32_t i = 0; i < len; i++)
+        g->names[id][i] = (char)(1 + pick(g, 255));
+    for (uint32_t i = 0; i < len; i++)
+        if (g->names[id][i] == '/' || g->names[id][i] == '.')
+            g->names[id][i] = '-';
+    snprintf(g->names[id] + MIN(len, 248u), 6, "%u", id); // distinct
+    *n = (struct erofs_node){.name = g->names[id],
+                             .mode = EROFS_S_IFREG | 0644,
+                             .size = sizes[pick(g, ARRAY_LEN(sizes))],
+                             .uid = pick(g, 3) == 0 ? 100000 : 7};
+    if (depth > 0 && (depth == 4 || pick(g, 2) == 0)) {
+        n->mode = EROFS_S_IFDIR | 0755;
+        n->children = g->lists[id];
+        for (uint32_t want = pick(g, 33); n->children_n < want && g->n < ARRAY_LEN(g->nodes);)
+            n->children[n->children_n++] = grow(g, depth - 1);
+        qsort(n->children, n->children_n, sizeof(n->children[0]), order_nodes);
+    }
+    return n;
+}
+
+static void check_node(struct test *t, const struct erofs *fs, const struct erofs_node *n,
+                       uint64_t nid)
+{
+    struct erofs_inode inode;
+    CHECK_EQ(t, erofs_inode_read(fs, nid, &inode), 0);
+    CHECK_EQ(t, inode.mode, n->mode);
+    CHECK_EQ(t, inode.uid, n->uid);
+    CHECK_EQ(t, inode.size, n->size);
+    if ((n->mode & EROFS_S_IFMT) != EROFS_S_IFDIR) {
+        uint8_t buf[9000];
+        CHECK_EQ(t, erofs_read(fs, &inode, 0, buf, sizeof(buf)), n->size);
+        for (uint64_t i = 0; i < n->size; i++)
+            CHECK_EQ(t, buf[i], pattern(i));
+        return;
+    }
+    for (uint32_t i = 0; i < n->children_n && !t->failed; i++) {
+        const char *name = n->children[i]->name;
+        uint64_t child;
+        enum erofs_type type;
+        CHECK_EQ(t, erofs_lookup(fs, &inode, name, strlen(name), &child, &type), 0);
+        check_node(t, fs, n->children[i], child);
+    }
+}
+
+static void test_random_trees(struct test *t)
+{
+    struct grove *g = calloc(1, sizeof(*g));
+    for (uint64_t seed = 1; seed <= 40 && !t->failed; seed++) {
+        struct image im;
+        struct erofs fs;
+        memset(g, 0, sizeof(*g));
+        g->random = seed;
+        struct erofs_node *top = grow(g, 4);
+        CHECK_EQ(t, image_make(top, &im), 0);
+        CHECK_EQ(t, im.written, im.bytes);
+        CHECK_EQ(t, erofs_open(&fs, image_read, &im, im.bytes), 0);
+        CHECK_EQ(t, fs.inodes, g->n);
+        check_node(t, &fs, top, fs.root_nid);
+        free(im.data);
+    }
+    free(g);
+}
+
 static void test_same_tree_same_bytes(struct test *t)
 {
     struct image a, b;
@@ -390,13 +479,10 @@ static void test_reads_mkfs(struct test *t)
 int main(void)
 {
     static const struct test_case cases[] = {
-        TEST_CASE(test_round_trip),
-        TEST_CASE(test_same_tree_same_bytes),
-        TEST_CASE(test_large_files_are_aligned),
-        TEST_CASE(test_writer_refuses),
-        TEST_CASE(test_reader_refuses),
-        TEST_CASE(test_fsck_accepts),
-        TEST_CASE(test_reads_mkfs),
+        TEST_CASE(test_round_trip),           TEST_CASE(test_random_trees),
+        TEST_CASE(test_same_tree_same_bytes), TEST_CASE(test_large_files_are_aligned),
+        TEST_CASE(test_writer_refuses),       TEST_CASE(test_reader_refuses),
+        TEST_CASE(test_fsck_accepts),         TEST_CASE(test_reads_mkfs),
     };
     umask(022);
     return test_main(cases, ARRAY_LEN(cases));

@@ -168,12 +168,38 @@ static bool node_is_right(const struct erofs_node *n)
     }
 }
 
+enum { OPEN_BLOCKS = 8 };
+
 struct layout {
-    uint64_t meta; // bytes taken so far
-    uint64_t data; // blocks taken so far
+    // Blocks of inodes that still have room, so that what is small fills the gaps of what is large.
+    struct {
+        uint64_t at;   // byte of the filesystem
+        uint32_t used; // bytes, whole slots
+    } open[OPEN_BLOCKS];
+    uint64_t meta; // blocks of inodes so far
+    uint64_t data; // blocks behind them so far
     uint32_t nodes;
     const struct erofs_node *bad;
 };
+
+/* A place for an inode and what lies inline, which share a block: in the first open block that has
+ * room, or in a new one, which takes the place of the fullest. */
+static uint64_t take_meta(struct layout *l, uint32_t bytes)
+{
+    uint32_t fullest = 0;
+    for (uint32_t i = 0; i < OPEN_BLOCKS; i++) {
+        if (EROFS_BLOCK - l->open[i].used >= bytes) {
+            uint64_t at = l->open[i].at + l->open[i].used;
+            l->open[i].used += ALIGN_UP(bytes, (uint32_t)EROFS_SLOT);
+            return at;
+        }
+        if (l->open[i].used > l->open[fullest].used)
+            fullest = i;
+    }
+    l->open[fullest].at = l->meta++ << EROFS_BLOCK_SHIFT;
+    l->open[fullest].used = ALIGN_UP(bytes, (uint32_t)EROFS_SLOT);
+    return l->open[fullest].at;
+}
 
 static int lay(struct layout *l, struct erofs_node *n, struct erofs_node *parent, unsigned depth)
 {
@@ -189,14 +215,12 @@ static int lay(struct layout *l, struct erofs_node *n, struct erofs_node *parent
         n->size = dir_bytes(n);
     n->inline_bytes = tail_bytes(n);
     uint32_t bytes = inode_bytes(n) + n->inline_bytes;
-    if (l->meta % EROFS_BLOCK + bytes > EROFS_BLOCK)
-        l->meta = ALIGN_UP(l->meta, (uint64_t)EROFS_BLOCK);
-    n->nid = l->meta >> EROFS_SLOT_SHIFT;
-    n->inline_at = l->meta + inode_bytes(n);
+    uint64_t at = take_meta(l, bytes);
+    n->nid = at >> EROFS_SLOT_SHIFT;
+    n->inline_at = at + inode_bytes(n);
     n->block = (uint32_t)l->data;
-    l->meta = ALIGN_UP(l->meta + bytes, (uint64_t)EROFS_SLOT);
     l->data += blocks_of(n->size - n->inline_bytes);
-    if (l->meta > EROFS_META_BYTES_MAX || l->data > blocks_of(EROFS_BYTES_MAX))
+    if (l->meta > blocks_of(EROFS_META_BYTES_MAX) || l->data > blocks_of(EROFS_BYTES_MAX))
         return -EFBIG;
     for (uint32_t i = 0; is_dir(n) && i < n->children_n; i++) {
         int r = lay(l, n->children[i], n, depth + 1);
@@ -208,7 +232,10 @@ static int lay(struct layout *l, struct erofs_node *n, struct erofs_node *parent
 
 int erofs_layout(struct erofs_node *root, struct erofs_plan *ret, const struct erofs_node **ret_bad)
 {
-    struct layout l = {.meta = EROFS_SUPER_AT + sizeof(struct erofs_disk_super)};
+    struct layout l = {.meta = 1};
+    l.open[0].used = EROFS_SUPER_AT + sizeof(struct erofs_disk_super);
+    for (uint32_t i = 1; i < OPEN_BLOCKS; i++)
+        l.open[i].used = EROFS_BLOCK;
     int r = lay(&l, root, root, 0);
     if (r == 0 && !is_dir(root)) {
         r = -EINVAL;
@@ -218,7 +245,7 @@ int erofs_layout(struct erofs_node *root, struct erofs_plan *ret, const struct e
         *ret_bad = l.bad;
         return r;
     }
-    *ret = (struct erofs_plan){.meta_blocks = blocks_of(l.meta), .nodes = l.nodes};
+    *ret = (struct erofs_plan){.meta_blocks = l.meta, .nodes = l.nodes};
     ret->bytes = (ret->meta_blocks + l.data) << EROFS_BLOCK_SHIFT;
     return 0;
 }

@@ -6,8 +6,8 @@
  * their own, so that a page of the file is a page of the disk.
  *
  *     block 0    1024 bytes for the caller (boot code), superblock, first inodes
- *     ...        inodes with their inline data, in the order of the tree (parents first)
- *     ...        whole blocks of directories and files, in the same order
+ *     ...        inodes with their inline data, about in the order of the tree (parents first)
+ *     ...        whole blocks of directories and files, in the order of the tree
  *
  *     r = erofs_layout(&root, &plan, &bad);
  *     r = erofs_emit_meta(&root, &plan, &io, meta);    // then set head and UUID, write it
