@@ -73,13 +73,31 @@ static int inet_new(int type, int protocol, struct sock **ret)
     }
 }
 
+static int unix_new(int type, int protocol, struct sock **ret)
+{
+    if (protocol != PROTO_ANY && protocol != DOMAIN_UNIX)
+        return -EPROTONOSUPPORT;
+    if (type == SOCK_RAW)
+        type = SOCK_DGRAM; // as Linux
+    if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
+        return -ESOCKTNOSUPPORT;
+    return unix_sock_new((uint16_t)type, ret);
+}
+
 static int sock_new(int domain, int type, int protocol, struct sock **ret)
 {
     if (domain < 0 || domain >= DOMAINS_MAX)
         return -EAFNOSUPPORT;
     if (type < 0 || type >= SOCK_TYPES_MAX)
         return -EINVAL;
-    return domain == DOMAIN_INET ? inet_new(type, protocol, ret) : -EAFNOSUPPORT;
+    switch (domain) {
+    case DOMAIN_INET:
+        return inet_new(type, protocol, ret);
+    case DOMAIN_UNIX:
+        return unix_new(type, protocol, ret);
+    default:
+        return -EAFNOSUPPORT;
+    }
 }
 
 static bool type_flags_ok(int type)

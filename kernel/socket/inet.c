@@ -15,6 +15,20 @@ int inet_bind_addr(const struct sock_addr *a, struct net_addr *ret)
     return 0;
 }
 
+int inet_control_check(const struct sock_msg *m, bool datagram)
+{
+    struct sock_cmsg c;
+    uint64_t at = 0, data;
+    int r = 0;
+    while (at < m->control_len && (r = sock_cmsg_next(m, &at, &c, &data)) > 0) {
+        bool idle = c.level == SOL_SOCKET ? c.type == SCM_RIGHTS || c.type == SCM_CREDENTIALS
+                                          : c.level != SOL_IP || !datagram;
+        if (!idle)
+            return -EINVAL;
+    }
+    return r < 0 ? r : 0;
+}
+
 int opt_ip_value(const struct sock_opt *o, int *ret)
 {
     if (o->len >= sizeof(int))

@@ -37,6 +37,10 @@ NONNULL static inline void inet_addr_put(struct sock_addr *a, struct net_addr fr
 /* The address of bind(2): 0; -EINVAL, -EAFNOSUPPORT (Linux __inet_bind). */
 NONNULL MUST_CHECK int inet_bind_addr(const struct sock_addr *a, struct net_addr *ret);
 
+/* Control messages of a send over IP: none that asks for something is honoured, so -EINVAL says so
+ * (Linux __sock_cmsg_send, ip_cmsg_send; what it ignores is ignored). datagram: SOL_IP counts. */
+NONNULL MUST_CHECK int inet_control_check(const struct sock_msg *m, bool datagram);
+
 /* ioctl on an interface: -ENOTTY when cmd is none of these. The only interfaces are lo and eth0. */
 MUST_CHECK int64_t inet_ioctl(uint32_t cmd, uint64_t arg);
 enum { IOCTL_INQ = 0x541b, IOCTL_OUTQ = 0x5411, IOCTL_ATMARK = 0x8905 };

@@ -7,6 +7,7 @@
 #include "kernel/linux/syscall.h"
 #include "kernel/sched/timer.h"
 #include "kernel/socket/shim_host.h"
+#include "kernel/socket/socket.h"
 #include "kernel/vfs/fd.h"
 
 long shim_call(int number, long a, long b, long c, long d, long e, long f);
@@ -115,6 +116,11 @@ int shim_poll(struct pollfd *fds_user, unsigned long n, int timeout_ms)
     file_put(f);
     shim_leave();
     return ready != 0;
+}
+
+int unix_sock_new(uint16_t type UNUSED, struct sock **ret UNUSED)
+{
+    return -EAFNOSUPPORT; // they need the tree of files
 }
 
 static int64_t no_io(struct file *f UNUSED, struct uio *u UNUSED, uint64_t *pos UNUSED,

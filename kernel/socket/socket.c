@@ -125,6 +125,20 @@ struct sock *sock_of(struct file *f)
     return f->ops == &socket_file_ops ? f->priv : NULL;
 }
 
+int sock_cmsg_next(const struct sock_msg *m, uint64_t *at, struct sock_cmsg *ret,
+                   uint64_t *ret_data)
+{
+    if (m->control_len - *at < sizeof(*ret))
+        return 0;
+    if (copy_from_user(ret, m->control + *at, sizeof(*ret)) < 0)
+        return -EFAULT;
+    if (ret->len < sizeof(*ret) || ret->len > m->control_len - *at)
+        return -EINVAL;
+    *ret_data = m->control + *at + sizeof(*ret);
+    *at += MIN(ALIGN_UP(ret->len, (uint64_t)CMSG_ALIGN_BYTES), m->control_len - *at);
+    return 1;
+}
+
 // ---- buffers ----
 
 static int seg_copy(const struct uio *u, uint64_t at, void *p, size_t n, bool put)

@@ -85,6 +85,7 @@ struct sock {
 /* New sockets, not yet behind a file. 0; -ENOMEM, -ENOBUFS. */
 NONNULL MUST_CHECK int tcp_sock_new(struct sock **ret);
 NONNULL MUST_CHECK int udp_sock_new(struct sock **ret);
+NONNULL MUST_CHECK int unix_sock_new(uint16_t type, struct sock **ret);
 
 /* The common part of a fresh socket. */
 NONNULL void sock_init(struct sock *s, const struct sock_ops *ops, int domain, int type,
@@ -128,3 +129,14 @@ NONNULL MUST_CHECK int uio_take_atomic(struct uio *u, void *p, size_t n);
 /* Make the next n bytes of the buffers present (for_write: writable; one byte of each page is
  * cleared). 0 or -EFAULT. Sleeps. */
 NONNULL MUST_CHECK int uio_fault_in(const struct uio *u, size_t n, bool for_write);
+
+/* One control message (struct cmsghdr) of a send. */
+struct sock_cmsg {
+    uint64_t len; // with this header
+    int level, type;
+};
+enum { SCM_RIGHTS = 1, SCM_CREDENTIALS = 2, CMSG_ALIGN_BYTES = 8 };
+/* The control message at *at, which moves behind it: 1 with *ret_data (user address); 0: no more;
+ * -EFAULT, -EINVAL. */
+NONNULL MUST_CHECK int sock_cmsg_next(const struct sock_msg *m, uint64_t *at, struct sock_cmsg *ret,
+                                      uint64_t *ret_data);

@@ -330,6 +330,11 @@ static int64_t tcp_sock_send(struct sock *s, struct sock_msg *m)
     size_t done = 0;
     if (m->flags & (MSG_OOB | MSG_FASTOPEN))
         return -EOPNOTSUPP;
+    if (UNLIKELY(m->control_len > 0)) {
+        int error = inet_control_check(m, false);
+        if (error < 0)
+            return error;
+    }
     int64_t r = m->u->left > 0 ? tx_loop(s, m, &done) : tx_nothing(of(s)->t);
     if (done > 0)
         return (int64_t)done;

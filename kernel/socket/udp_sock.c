@@ -143,7 +143,9 @@ static int64_t udp_sock_send(struct sock *s, struct sock_msg *m)
         return -EMSGSIZE;
     if (m->flags & (MSG_OOB | MSG_MORE))
         return -EOPNOTSUPP; // MSG_MORE: datagrams are not put together from pieces here
-    int r = send_to(m, &addr, &to);
+    int r = inet_control_check(m, true);
+    if (r == 0)
+        r = send_to(m, &addr, &to);
     for (unsigned tries = 0; r == 0; tries++) {
         uint8_t *p;
         stack_enter(&now);
