@@ -2,6 +2,7 @@
 #include "edge/chan.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,6 +89,54 @@ int chan_send(struct chan *c, struct buf_pool *pool, struct iovec *iov, int n)
         sent = 0;
     }
     return (size_t)sent == total ? 0 : keep(c, pool, iov, n, (size_t)sent);
+}
+
+// Take n bytes out of the pipe into to->pend; NULL pool: throw them away.
+static int pipe_drain(struct chan *to, struct buf_pool *pool, int fd, size_t n)
+{
+    struct buf *b = pool == NULL ? NULL : buf_take(pool, n);
+    char waste[4096];
+    size_t got = 0;
+    while (got < n) {
+        ssize_t r = b == NULL ? read(fd, waste, MIN(n - got, sizeof(waste)))
+                              : read(fd, b->p + got, n - got);
+        ASSERT(r > 0); // they were put there, and nobody else reads
+        got += (size_t)r;
+    }
+    if (b == NULL)
+        return -ENOMEM;
+    b->end = (uint32_t)n;
+    to->pend = b;
+    return 0;
+}
+
+ssize_t chan_splice(struct chan *from, struct chan *to, struct buf_pool *pool, const int pipe[2],
+                    size_t n)
+{
+    ASSERT(to->pend == NULL && n <= BUF_LARGE);
+    ssize_t in = splice(from->lfd.fd, NULL, pipe[1], NULL, n, SPLICE_F_NONBLOCK);
+    if (in < 0) {
+        from->readable = false;
+        return -errno;
+    }
+    if (in == 0) {
+        from->eof = true;
+        from->readable = false;
+        return 0;
+    }
+    size_t left = (size_t)in;
+    while (left > 0) {
+        ssize_t out = splice(pipe[0], NULL, to->lfd.fd, NULL, left, SPLICE_F_NONBLOCK);
+        if (out <= 0 && errno != EAGAIN) {
+            to->error = true;
+            pipe_drain(to, NULL, pipe[0], left);
+            return -EPIPE;
+        }
+        if (out <= 0)
+            return pipe_drain(to, pool, pipe[0], left) < 0 ? -EPIPE : in;
+        left -= (size_t)out;
+    }
+    return in;
 }
 
 int chan_flush(struct chan *c, struct buf_pool *pool)

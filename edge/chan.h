@@ -38,6 +38,13 @@ NONNULL MUST_CHECK ssize_t chan_recv(struct chan *c, void *to, size_t n);
  * negative errno: broken. Modifies iov. */
 NONNULL MUST_CHECK int chan_send(struct chan *c, struct buf_pool *pool, struct iovec *iov, int n);
 
+/* Move up to n bytes (at most BUF_LARGE) from one socket to the other without copying them, by way
+ * of an empty pipe, which is empty again afterwards. Returns how many came; 0 at the end of from's
+ * stream; -EAGAIN: nothing there now; -EPIPE: `to` is broken; another negative errno: `from` is.
+ * What `to` does not take now waits in to->pend, which must be empty before. */
+NONNULL MUST_CHECK ssize_t chan_splice(struct chan *from, struct chan *to, struct buf_pool *pool,
+                                       const int pipe[2], size_t n);
+
 /* Write what waits: 0 when nothing is left; -EAGAIN; another negative errno: broken. */
 NONNULL MUST_CHECK int chan_flush(struct chan *c, struct buf_pool *pool);
 

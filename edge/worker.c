@@ -2,6 +2,7 @@
 #include "edge/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #include "edge/session.h"
 
-enum { TICK_MS = 100, FILES_OWN = 256 };
+enum { TICK_MS = 100, FILES_OWN = 256, PIPE_BYTES = 1 << 20 };
 
 uint64_t worker_random(struct worker *w)
 {
@@ -292,6 +293,10 @@ int worker_start(struct worker *w, struct edge_shared *sh, unsigned index, bool 
     int r = w->pools == NULL ? err_set(err, -ENOMEM, "out of memory") : loop_init(&w->loop, err);
     if (r < 0)
         return r;
+    if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        w->pipe[0] = w->pipe[1] = -1; // bodies are copied then
+    else
+        fcntl(w->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
     w->loop.woken = worker_woken;
     w->tick.fire = tick;
     tick(&w->tick);
@@ -322,6 +327,10 @@ void worker_join(struct worker *w)
     loop_deinit(&w->loop);
     if (w->backbone_fd >= 0)
         close(w->backbone_fd);
+    if (w->pipe[0] >= 0) {
+        close(w->pipe[0]);
+        close(w->pipe[1]);
+    }
     free(w->pools);
     w->pools = NULL;
 }

@@ -9,7 +9,8 @@
 #include "host/loop.h"
 
 enum {
-    RELAY_MAX = 65536, // bytes moved by one read
+    RELAY_MAX = 65536,  // bytes moved by one read
+    SPLICE_MIN = 65536, // bytes of a body still to come that make splice(2) pay
     LATENCY_BUCKETS = 12,
     SESSIONS_MAX = 65536, // client connections of one worker, if there are descriptors enough
 };
@@ -75,6 +76,7 @@ struct worker {
     uint64_t generation;            // atomic: of the snapshot that is in use here; 0: none
     uint64_t alive_ms;              // atomic: last sign of life
     uint32_t order;                 // atomic: enum worker_order
+    int pipe[2];                    // empty between uses: bodies pass through it uncopied
     int backbone_fd;                // a SO_REUSEPORT socket of its own
     struct http_head head;          // of the message being looked at
     char scratch[RELAY_MAX];        // what was just read
