@@ -126,9 +126,9 @@ static bool describe(const json_t *state, const json_t *region, char *ret, size_
     else if (c.ready < c.wanted)
         snprintf(ret, max, "waits for its turn");
     else if (c.old > 0)
-        snprintf(ret, max, "serves; %zu of before drain", c.old);
+        snprintf(ret, max, "serves; %zu of another version still leave", c.old);
     else if (c.fresh > c.wanted)
-        snprintf(ret, max, "serves; %zu too many drain", c.fresh - c.wanted);
+        snprintf(ret, max, "serves; %zu too many still leave", c.fresh - c.wanted);
     else if (c.wanted > 0 && !flag(region, "announced"))
         snprintf(ret, max, "known to the edges, announcing the address");
     else {

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -39,10 +40,18 @@ def alive(pid):
         return False
 
 
-class Cloud:
-    """A controller, an agent a region, and two stand-ins for edges."""
+def listens(address, port):
+    try:
+        socket.create_connection((address, port), 2).close()
+        return True
+    except OSError:
+        return False
 
-    def __init__(self, folder, number):
+
+class Cloud:
+    """A controller, an agent a region, and two stand-ins for edges (or one real edge)."""
+
+    def __init__(self, folder, number, real_edge=False):
         self.folder, self.number = folder, number
         self.control = f"unix:{folder}/c.sock"
         self.processes = {}
@@ -51,15 +60,24 @@ class Cloud:
         self.start_controller()
         for n, region in enumerate(REGIONS):
             self.start_agent(n, region)
+        if real_edge:
+            self.start_edge()
+            until(lambda: len(self.status()["pops"]) == 1)
+            return
         for n, region in enumerate(REGIONS):
             self.edges.append(Edge(f"{folder}/c.sock", f"pop-{n}", region,
                                    f"127.89.{number}.{n + 1}", 8000))
         until(lambda: len(self.status()["pops"]) == 2)
 
-    def spawn(self, name, *words):
+    def start_edge(self):
+        self.spawn("edge", "--pop", "pop-0", "--region", REGIONS[0], "--control", self.control,
+                   "--backbone", f"127.89.{self.number}.3:7070", "--workers", "1", "--no-pin",
+                   "--state", str(self.folder / "edge"), program="skerry-edge")
+
+    def spawn(self, name, *words, program="skerryd"):
         env = dict(os.environ, SKERRY_FAKE_PROGRAM=str(ROOT / "tests/e2e/fake/instance.py"))
         log = open(self.folder / f"{name}.log", "ab")
-        self.processes[name] = subprocess.Popen([str(BUILD / "skerryd"), *words], env=env,
+        self.processes[name] = subprocess.Popen([str(BUILD / program), *words], env=env,
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
 
@@ -161,10 +179,10 @@ def cli(cloud, skerry):
 class Load:
     """Users who fetch all the time through both edges."""
 
-    def __init__(self, cloud):
+    def __init__(self, cloud, edges=(0, 1)):
         self.answers, self.failed, self.stop = {}, [], threading.Event()
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run, args=(cloud, n % 2)) for n in range(4)]
+        self.threads = [threading.Thread(target=self.run, args=(cloud, e)) for e in edges * 2]
         for t in self.threads:
             t.start()
 
@@ -246,6 +264,32 @@ def test_rollout_without_a_failed_request(cloud, cli, surge, unavailable, counts
     assert len(cloud.instances()) == len(cloud.pids()) == sum(counts)
 
 
+@pytest.fixture
+def real_edge_cloud(tmp_path):
+    c = Cloud(tmp_path, os.getpid() % 40 + 40 * (next(numbers) % 3), real_edge=True)
+    yield c
+    c.close()
+
+
+def test_rollout_through_the_real_edge(real_edge_cloud, skerry):
+    cloud = real_edge_cloud
+    rules = {"counts": (2, 0)}
+    ok(skerry("up", cloud.app(GREETING="old", **rules), "--control", cloud.control))
+    load = Load(cloud, edges=(0,))
+    ok(skerry("up", cloud.app(GREETING="new", BOOT_SECONDS="0.3", **rules), "--control",
+              cloud.control))
+    cloud.kill("controller")
+    cloud.start_controller()
+    ok(skerry("up", cloud.app(GREETING="newer", **rules), "--control", cloud.control))
+    r = skerry("up", cloud.app(GREETING="bad", EXIT="1", **rules), "--control", cloud.control)
+    assert r.returncode == 1
+    ok(skerry("up", cloud.app(GREETING="newer", counts=(1, 0)), "--control", cloud.control))
+    answers, failed = load.end()
+    assert not failed and set(answers) == {"old", "new", "newer"}
+    ok(skerry("down", "web", "--control", cloud.control))
+    until(lambda: not listens(cloud.service, 8000))
+
+
 def test_bad_version_rolls_back_by_itself(cloud, cli):
     ok(cli("up", cloud.app(GREETING="good", counts=(2, 1))))
     load = Load(cloud)
@@ -296,6 +340,7 @@ def test_controller_killed_loses_no_request(cloud, cli):
     up = subprocess.Popen([str(BUILD / "skerry"), "up", cloud.app(GREETING="new", counts=(2, 1),
                                                                   BOOT_SECONDS="0.5"),
                            "--control", cloud.control], stdout=subprocess.PIPE, text=True)
+    until(lambda: cloud.status()["apps"][0]["generation"] == 2)
     for _ in range(4):
         time.sleep(0.25)
         cloud.kill("controller")
