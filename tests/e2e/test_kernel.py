@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel by itself: booted by hand on both machines, the program given as a boot module."""
 import re
+import socket
 import subprocess
 
 import pytest
@@ -39,12 +40,14 @@ class Machine:
 
     def __init__(self, tmp_path, program, cmdline="", machine="microvm", cpu="max", memory="64M"):
         self.status_path = tmp_path / "status"
+        self.monitor_path = tmp_path / "monitor"
         words = ["qemu-system-x86_64", *MACHINES[machine], "-cpu", cpu, "-accel", "tcg",
                  "-m", memory, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
                  "-kernel", str(KERNEL), "-append", cmdline, "-serial", "stdio",
                  "-chardev", f"file,id=status,path={self.status_path}",
                  "-device", "isa-debugcon,iobase=0xe9,chardev=status",
-                 "-device", "isa-debug-exit,iobase=0x501,iosize=1"]
+                 "-device", "isa-debug-exit,iobase=0x501,iosize=1",
+                 "-monitor", f"unix:{self.monitor_path},server,nowait"]
         if program is not None:
             words += ["-initrd", str(program)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -56,6 +59,24 @@ class Machine:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+
+    def monitor(self, command):
+        """What QEMU's monitor answers."""
+        with socket.socket(socket.AF_UNIX) as s, s.makefile("rwb", buffering=0) as f:
+            s.connect(str(self.monitor_path))
+            prompt = b"(qemu) "
+
+            def answer():
+                seen = b""
+                while not seen.endswith(prompt):
+                    byte = f.read(65536)
+                    assert byte != b"", seen
+                    seen += byte
+                return seen
+
+            answer()
+            f.write(command.encode() + b"\n")
+            return answer().decode()
 
     def read_until(self, text):
         seen = b""
@@ -194,6 +215,20 @@ def test_whole_in_itself():
     assert len(flags) == 3 and not any("W" in f and "E" in f for f in flags)
 
 
+def test_no_page_writable_and_executable(tmp_path, compiled):
+    """The page tables of the running machine, as QEMU reads them: kernel and program alike."""
+    with Machine(tmp_path, compiled("ends"), "skerry.arg=term") as m:
+        m.read_until(b"waiting\n")
+        pages = re.findall(r"([0-9a-f]{16}): ([0-9a-f]{16}) (\S{9})", m.monitor("info tlb"))
+    code = {a: phys for a, phys, flags in pages if flags[0] != "X"}  # X: no execution
+    assert len(pages) > 300 and any(a.startswith("0000") for a in code)
+    text = [phys for a, phys in code.items() if a.startswith("ffffffff801")]
+    assert len(text) > 10
+    assert [p for p in pages if p[2][8] == "W" and (p[2][0] != "X" or p[1] in text)] == []
+    user = [a for a, _, flags in pages if flags[7] == "U"]
+    assert all(a.startswith("0000") for a in user) and len(user) > 10
+
+
 def test_small(tmp_path):
     """What is loaded stays under 500 KB."""
     stripped = tmp_path / "kernel"
@@ -207,3 +242,10 @@ def test_storm(tmp_path, compiled, seed):
     output, status = run(tmp_path, compiled("storm"), f"skerry.arg={seed} skerry.arg=20000")
     assert status == ["up", "exit 0"], output
     assert output[-1] == "alive"
+
+
+def test_no_leak(tmp_path, compiled):
+    output, status = run(tmp_path, compiled("leak"))
+    assert status == ["up", "exit 0"]
+    assert output == [f"{k}: ok" for k in
+                      ("threads", "memory", "far apart", "descriptors", "signals")]
