@@ -78,10 +78,20 @@ static struct epoll *epoll_of(const struct file *f)
     return f->ops == &epoll_ops ? f->priv : NULL;
 }
 
-static bool has_ready(const struct epoll *ep)
+static bool has_ready(struct epoll *ep)
 {
-    return __atomic_load_n(&ep->ready.next, __ATOMIC_ACQUIRE) != &ep->ready ||
-           __atomic_load_n(&ep->missed.next, __ATOMIC_ACQUIRE) != &ep->missed;
+    spin_lock(&ep->lock);
+    bool some = !list_empty(&ep->ready) || !list_empty(&ep->missed);
+    spin_unlock(&ep->lock);
+    return some;
+}
+
+static bool has_waiters(struct epoll *ep)
+{
+    spin_lock(&ep->wait_queue.lock);
+    bool some = !list_empty(&ep->wait_queue.waiters);
+    spin_unlock(&ep->wait_queue.lock);
+    return some;
 }
 
 /* Somebody may find events now: one waiter of epoll_wait, all who poll the epoll. */
@@ -104,8 +114,6 @@ static void push_ready(struct epoll *ep, struct item *it)
 /* Whether this item's waiter used the wake up, for exclusive waking. Linux ep_poll_callback. */
 static bool took_wake(uint32_t interest, uint32_t events, bool waiters)
 {
-    if ((interest & EPOLL_EXCLUSIVE) == 0)
-        return true;
     if (!waiters)
         return false;
     if ((events & (EV_IN | EV_OUT)) == EV_IN)
@@ -127,7 +135,11 @@ static bool item_wake(struct waiter *w, uint32_t events)
     spin_unlock(&ep->lock);
     if (!wanted)
         return (interest & EPOLL_EXCLUSIVE) == 0;
-    bool waiters = !list_empty(&ep->wait_queue.waiters);
+    if ((interest & EPOLL_EXCLUSIVE) == 0) {
+        announce(ep);
+        return true;
+    }
+    bool waiters = has_waiters(ep);
     announce(ep);
     return took_wake(interest, events, waiters);
 }
