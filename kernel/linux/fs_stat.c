@@ -219,7 +219,8 @@ static int64_t do_access(int dirfd, uint64_t user_path, uint32_t mode, uint32_t 
         return -EINVAL;
     if (flags & ~(uint32_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    int r = at_object(dirfd, user_path, walk_flags_of(flags), &o);
+    unsigned real = flags & AT_EACCESS ? 0 : (unsigned)WALK_REAL;
+    int r = at_object(dirfd, user_path, walk_flags_of(flags) | real, &o);
     if (r < 0)
         return r;
     const struct inode *inode = at_object_inode(&o);

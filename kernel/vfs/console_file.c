@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The serial console as a file. A terminal in raw mode without echo: bytes pass unchanged, reads
  * wait for at least one byte and there is no end of file. TCGETS tells just that, so that programs
- * that ask isatty() learn the truth; changes of it are refused. */
+ * that ask isatty() learn the truth; a change that would need more than raw mode is refused. */
 #include "kernel/vfs/console_file.h"
 
 #include "base/mem.h"
@@ -14,6 +14,9 @@
 
 enum { // Linux include/uapi/asm-generic/ioctls.h, termbits.h
     TCGETS = 0x5401,
+    TCSETS = 0x5402, // and TCSETSW, TCSETSF
+    TCSETSF = 0x5404,
+    TCSBRK = 0x5409,
     TIOCGPGRP = 0x540f,
     TIOCGWINSZ = 0x5413,
     B38400 = 0xf,
@@ -22,6 +25,11 @@ enum { // Linux include/uapi/asm-generic/ioctls.h, termbits.h
     CLOCAL = 04000,
     ROWS = 24,
     COLUMNS = 80,
+    // What a raw terminal does not do. iflag: ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF;
+    // oflag: OPOST; lflag: ISIG ICANON ECHO and its relatives.
+    IFLAG_COOKED = 0x1fe0,
+    OFLAG_COOKED = 1,
+    LFLAG_COOKED = 0x7b,
 };
 
 struct user_termios {
@@ -67,14 +75,44 @@ static uint32_t console_file_poll(struct file *f UNUSED, struct waitq **ret_queu
     return EV_OUT | EV_WRNORM | (console_readable() ? EV_IN | EV_RDNORM : 0);
 }
 
+static struct user_termios termios = {.cflag = B38400 | CS8 | CREAD | CLOCAL}; // under termios_lock
+static struct spinlock termios_lock;
+
+static int64_t termios_get(uint64_t user)
+{
+    spin_lock(&termios_lock);
+    struct user_termios t = termios;
+    spin_unlock(&termios_lock);
+    return copy_to_user(user, &t, sizeof(t));
+}
+
+/* Keeps what changes nothing in how bytes pass; refuses what would. */
+static int64_t termios_set(uint64_t user)
+{
+    struct user_termios t;
+    if (copy_from_user(&t, user, sizeof(t)) < 0)
+        return -EFAULT;
+    if ((t.iflag & IFLAG_COOKED) || (t.oflag & OFLAG_COOKED) || (t.lflag & LFLAG_COOKED))
+        return -EINVAL;
+    spin_lock(&termios_lock);
+    termios = t;
+    spin_unlock(&termios_lock);
+    return 0;
+}
+
 static int64_t console_file_ioctl(struct file *f UNUSED, uint32_t cmd, uint64_t arg)
 {
-    static const struct user_termios raw = {.cflag = B38400 | CS8 | CREAD | CLOCAL};
     static const uint16_t window[4] = {ROWS, COLUMNS, 0, 0};
     static const int32_t group = 1;
     switch (cmd) {
     case TCGETS:
-        return copy_to_user(arg, &raw, sizeof(raw));
+        return termios_get(arg);
+    case TCSETS:
+    case TCSETS + 1:
+    case TCSETSF:
+        return termios_set(arg);
+    case TCSBRK: // with an argument: tcdrain; what was written is out
+        return arg != 0 ? 0 : -ENOTTY;
     case TIOCGWINSZ:
         return copy_to_user(arg, window, sizeof(window));
     case TIOCGPGRP:

@@ -10,7 +10,7 @@ MUST_CHECK struct fdtable *fdtable_new(void);
 void fdtable_put(struct fdtable *t); // closes everything at the last reference
 
 /* RLIMIT_NOFILE (soft): new descriptors are below it. At most FD_LIMIT_MAX. */
-enum { FD_LIMIT_DEFAULT = 1048576, FD_LIMIT_MAX = 1048576 };
+enum { FD_LIMIT_DEFAULT = 65536, FD_LIMIT_MAX = 1048576 };
 NONNULL uint32_t fdtable_limit(struct fdtable *t);
 NONNULL void fdtable_limit_set(struct fdtable *t, uint32_t limit);
 

@@ -136,6 +136,7 @@ struct walker {
     const char *s;     // what is left of the path
     char *buf;         // storage of s once a link was followed
     unsigned links;
+    bool real; // search permission is that of the real user
 };
 
 static void walker_move(struct walker *w, struct dentry *to)
@@ -220,7 +221,10 @@ static int component(struct walker *w, const struct walk_last *c, struct dentry 
 static int may_search(const struct walker *w)
 {
     int r = require_dir(w->at);
-    return r < 0 ? r : inode_permission(w->at->inode, MAY_EXEC);
+    if (r < 0)
+        return r;
+    return w->real ? inode_permission_real(w->at->inode, MAY_EXEC)
+                   : inode_permission(w->at->inode, MAY_EXEC);
 }
 
 /* Walk until the last component is left (not looked up). The walker stands in its directory. */
@@ -307,7 +311,7 @@ static int walker_last(struct walker *w, unsigned flags)
 
 int walk(struct dentry *start, const char *path, unsigned flags, struct dentry **ret)
 {
-    struct walker w = {.at = dentry_get(start), .s = path};
+    struct walker w = {.at = dentry_get(start), .s = path, .real = (flags & WALK_REAL) != 0};
     int r = 0;
     if (*path != 0)
         r = walker_last(&w, flags);

@@ -158,6 +158,7 @@ enum {                  // flags of a walk
     WALK_FOLLOW = 1,    // a link as the last component is followed
     WALK_DIRECTORY = 2, // the last component must be a directory
     WALK_EMPTY = 4,     // "" is the starting point itself (AT_EMPTY_PATH)
+    WALK_REAL = 8,      // permissions of the real user, as access(2) asks
 };
 
 struct walk_last {    // the last component, not looked up

@@ -298,6 +298,54 @@ static void test_attributes(struct test *t)
     CHECK_EQ(t, SYS(access, U("/etc/passwd"), 8), -EINVAL);
 }
 
+/* What a process that gave up being root may still do. */
+static void test_permissions(struct test *t)
+{
+    struct creds *me = &current()->process->creds;
+    CHECK_EQ(t, SYS(mkdir, U("/tmp/private"), 0700), 0);
+    CHECK_EQ(t, spill("/tmp/private/f", "x", 0), 1);
+    CHECK_EQ(t, spill("/tmp/roots", "x", 0), 1);
+    CHECK_EQ(t, SYS(chmod, U("/tmp"), 01777), 0);
+    *me = (struct creds){.uid = 1000, .euid = 1000, .suid = 1000, .gid = 50, .egid = 50};
+    CHECK_EQ(t, slurp("/tmp/private/f"), -EACCES);
+    CHECK_EQ(t, stat_of("/tmp/private/f"), -EACCES);
+    CHECK_EQ(t, spill("/tmp/roots", "y", 0), -EACCES);
+    CHECK_EQ(t, slurp("/tmp/roots"), 1);
+    CHECK_EQ(t, SYS(unlink, U("/tmp/roots")), -EPERM); // sticky
+    CHECK_EQ(t, SYS(unlink, U("/etc/passwd")), -EACCES);
+    CHECK_EQ(t, SYS(mkdir, U("/new"), 0700), -EACCES);
+    CHECK_EQ(t, SYS(chmod, U("/tmp/roots"), 0777), -EPERM);
+    CHECK_EQ(t, SYS(chown, U("/tmp/roots"), 1000, 50), -EPERM);
+    CHECK_EQ(t, SYS(truncate, U("/tmp/roots"), 0), -EACCES);
+    CHECK_EQ(t, SYS(rename, U("/tmp/roots"), U("/tmp/mine")), -EPERM);
+    CHECK_EQ(t, spill("/tmp/mine", "mine", 0), 4);
+    CHECK_EQ(t, stat_of("/tmp/mine"), 0);
+    CHECK(t, st.uid == 1000 && st.gid == 50);
+    CHECK_EQ(t, SYS(chmod, U("/tmp/mine"), 04755), 0);
+    CHECK_EQ(t, spill("/tmp/mine", "more", 0), 4);
+    CHECK_EQ(t, stat_of("/tmp/mine"), 0);
+    CHECK_EQ(t, st.mode, S_REG | 0755); // writing takes the set-user-id bit away
+    CHECK_EQ(t, SYS(mknod, U("/tmp/null"), S_CHR | 0666, 0x103), -EPERM);
+    me->euid = 0;
+    CHECK_EQ(t, SYS(access, U("/tmp/private/f"), 4), -EACCES); // access asks for the real user
+    *me = (struct creds){0};
+    CHECK_EQ(t, SYS(unlink, U("/tmp/roots")), 0);
+    CHECK_EQ(t, SYS(unlink, U("/tmp/mine")), 0);
+}
+
+static void test_xattr(struct test *t)
+{
+    CHECK_EQ(t, SYS(getxattr, U("/etc/passwd"), U("user.x"), U(buf), 10), -EOPNOTSUPP);
+    CHECK_EQ(t, SYS(getxattr, U("/nothing"), U("user.x"), U(buf), 10), -ENOENT);
+    CHECK_EQ(t, SYS(getxattr, U("/etc/passwd"), U(""), U(buf), 10), -ERANGE);
+    CHECK_EQ(t, SYS(setxattr, U("/etc/passwd"), U("user.x"), U(buf), 10, 4), -EINVAL);
+    CHECK_EQ(t, SYS(setxattr, U("/etc/passwd"), U("user.x"), U(buf), 1 << 20, 0), -E2BIG);
+    CHECK_EQ(t, SYS(setxattr, U("/etc/passwd"), U("user.x"), U(buf), 10, 0), -EOPNOTSUPP);
+    CHECK_EQ(t, SYS(llistxattr, U("/etc/loop"), U(buf), 10), 0);
+    CHECK_EQ(t, SYS(listxattr, U("/etc/loop"), U(buf), 10), -ELOOP);
+    CHECK_EQ(t, SYS(fremovexattr, 77, U("user.x")), -EBADF);
+}
+
 static void test_dev(struct test *t)
 {
     CHECK_EQ(t, slurp("/dev/null"), 0);
@@ -443,6 +491,8 @@ int main(void)
         TEST_CASE(test_cwd_and_at),
         TEST_CASE(test_append_seek_holes),
         TEST_CASE(test_tmpfs_is_bounded),
+        TEST_CASE(test_permissions),
+        TEST_CASE(test_xattr),
         TEST_CASE(test_attributes),
         TEST_CASE(test_dev),
         TEST_CASE(test_proc),
