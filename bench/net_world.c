@@ -123,16 +123,40 @@ static void goodput(uint32_t loss_ppm)
            (double)timeouts / SEEDS);
 }
 
-static void response(uint64_t bytes)
+/* ms from connect() to the last byte, or to the end of patience. */
+static double response_time(uint64_t bytes, uint32_t loss_ppm, uint64_t seed)
 {
     struct transfer x;
-    struct link_model link = path(100, 0);
-    transfer_init(&x, &link, 1);
+    struct link_model link = path(100, loss_ppm);
+    transfer_init(&x, &link, seed);
     uint64_t start = x.w.now;
     x.to_send = bytes;
     transfer_until(&x, start + 60 * NET_NS_PER_S, bytes);
-    printf("%9llu B %10.0f\n", (unsigned long long)bytes, (double)(x.w.now - start) / 1e6);
+    double ms = (double)(x.w.now - start) / 1e6;
     world_deinit(&x.w);
+    return ms;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void response(uint64_t bytes)
+{
+    enum { SEEDS = 1000 };
+    static const uint32_t losses[] = {0, 10000, 30000};
+    static double ms[SEEDS];
+    printf("%9llu B", (unsigned long long)bytes);
+    for (size_t i = 0; i < ARRAY_LEN(losses); i++) {
+        double sum = 0;
+        for (uint64_t seed = 0; seed < SEEDS; seed++)
+            sum += ms[seed] = response_time(bytes, losses[i], seed);
+        qsort(ms, SEEDS, sizeof(ms[0]), by_size);
+        printf(" %7.0f / %-5.0f", sum / SEEDS, ms[SEEDS * 99 / 100]);
+    }
+    puts("");
 }
 
 static void requests(unsigned n)
@@ -186,9 +210,10 @@ int main(int argc, char **argv)
     static const uint32_t losses[] = {0, 1000, 10000};
     for (size_t i = 0; i < ARRAY_LEN(losses); i++)
         goodput(losses[i]);
-    puts("\nTime from connect() to the last byte of a response, 100 ms round trip, no loss");
-    printf("%11s %10s\n", "size", "ms");
-    static const uint64_t sizes[] = {100, 14000, 100000, 1000000, 10000000};
+    puts("\nTime from connect() to the last byte of a response, 100 ms round trip: mean / 99 % in "
+         "ms");
+    printf("%11s %10s %15s %15s\n", "size", "no loss", "1 % loss", "3 % loss");
+    static const uint64_t sizes[] = {100, 14000, 100000, 1000000};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
         response(sizes[i]);
     return 0;

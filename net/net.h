@@ -126,22 +126,20 @@ NONNULL uint32_t net_gateway_get(const struct net_stack *n);
 
 /* Counters since net_new(), for metrics and tests. Names follow RFC 4022/4113/4293 where they have
  * one. */
+// clang-format off
 #define NET_COUNTERS(X)                                                                            \
-    X(frames_in)                                                                                   \
-    X(frames_out)                                                                                  \
-    X(frames_bad)                                                                                  \
-    X(arp_in)                                                                                      \
-    X(arp_dropped)                                                                                 \
-    X(ip_in_bad)                                                                                   \
-    X(ip_in_csum_bad)                                                                              \
-    X(ip_in_fragments) X(ip_in_not_ours) X(ip_out_no_route) X(icmp_in) X(icmp_out) X(icmp_limited) \
-        X(udp_in) X(udp_out) X(udp_no_port) X(udp_queue_full) X(udp_bad) X(tcp_in) X(tcp_out)      \
-            X(tcp_bad) X(tcp_active_opens) X(tcp_passive_opens) X(tcp_rst_in) X(tcp_rst_out)       \
-                X(tcp_retransmits) X(tcp_timeouts) X(tcp_fast_recoveries) X(tcp_dup_acks)          \
-                    X(tcp_out_of_order) X(tcp_paws_dropped) X(tcp_challenge_acks)                  \
-                        X(tcp_syn_cookies_sent) X(tcp_syn_cookies_ok) X(tcp_syn_cookies_bad)       \
-                            X(tcp_accept_full) X(tcp_time_wait_full) X(tcp_fast_path_data)         \
-                                X(tcp_fast_path_ack) X(mem_refused) X(tcp_spurious_undone)
+    X(frames_in) X(frames_out) X(frames_bad) X(arp_in)                                             \
+    X(arp_dropped) X(ip_in_bad) X(ip_in_csum_bad) X(ip_in_fragments)                               \
+    X(ip_in_not_ours) X(ip_out_no_route) X(icmp_in) X(icmp_out)                                    \
+    X(icmp_limited) X(udp_in) X(udp_out) X(udp_no_port)                                            \
+    X(udp_queue_full) X(udp_bad) X(tcp_in) X(tcp_out)                                              \
+    X(tcp_bad) X(tcp_active_opens) X(tcp_passive_opens) X(tcp_rst_in)                              \
+    X(tcp_rst_out) X(tcp_retransmits) X(tcp_timeouts) X(tcp_fast_recoveries)                       \
+    X(tcp_dup_acks) X(tcp_out_of_order) X(tcp_paws_dropped) X(tcp_challenge_acks)                  \
+    X(tcp_syn_cookies_sent) X(tcp_syn_cookies_ok) X(tcp_syn_cookies_bad) X(tcp_accept_full)        \
+    X(tcp_time_wait_full) X(tcp_fast_path_data) X(tcp_fast_path_ack) X(mem_refused)                \
+    X(tcp_spurious_undone) X(tcp_tail_probes)
+// clang-format on
 
 struct net_counters {
 #define NET_COUNTER_FIELD(name) uint64_t name;

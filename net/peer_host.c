@@ -163,7 +163,8 @@ void peer_send_with(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, u
                              .wnd = be16(wnd)};
     if ((flags & TCP_ACK) == 0)
         s.tcp.ack = 0;
-    memcpy(s.rest, opts, opts_len);
+    if (opts_len > 0)
+        memcpy(s.rest, opts, opts_len);
     for (uint32_t i = 0; i < len; i++)
         s.rest[opts_len + i] = (uint8_t)((seq + i) * 7);
     s.tcp.csum =

@@ -33,9 +33,32 @@ void tcp_rtt_sample(struct tcp *t, uint64_t rtt_ns)
     t->rto = MIN((uint64_t)t->srtt8 * 125 + margin, TCP_RTO_MAX);
 }
 
+/* Tail probe: when the last packets of a flight are lost, no duplicate ACKs tell of it. Two round
+ * trips of silence, well before the time-out, are reason enough to ask (RFC 8985 7.2). */
+static uint64_t probe_wait(const struct tcp *t)
+{
+    bool useful = t->sack && t->ca == CA_OPEN && t->srtt8 != 0 && t->packets_out > 1 &&
+                  t->retries == 0 && !t->probed && tcp_connected(t);
+    return useful ? MAX((uint64_t)t->srtt8 * 250, TCP_PROBE_MIN) : NET_NEVER;
+}
+
 void tcp_rto_restart(struct tcp *t)
 {
-    tcp_deadline(t, TIMER_RETRANSMIT, t->n->now + tcp_rto_now(t));
+    uint64_t rto = tcp_rto_now(t), probe = probe_wait(t);
+    t->probe_armed = probe < rto;
+    tcp_deadline(t, TIMER_RETRANSMIT, t->n->now + MIN(rto, probe));
+}
+
+void tcp_probe_arm(struct tcp *t)
+{
+    uint64_t wait = probe_wait(t);
+    if (wait == NET_NEVER)
+        return;
+    uint64_t at = t->n->now + wait;
+    if (t->probe_armed || at < t->deadline[TIMER_RETRANSMIT]) {
+        t->probe_armed = true;
+        tcp_deadline(t, TIMER_RETRANSMIT, at);
+    }
 }
 
 // ---- the queue
@@ -277,7 +300,7 @@ static void find_losses(struct tcp *t, bool advanced)
     if (t->sack) {
         if (t->sacked_out > 0)
             tcp_sack_find_lost(t);
-        if (t->retrans_out > 0)
+        if (t->retrans_out > 0 || (t->probed && t->sacked_out > 0))
             tcp_sack_find_lost_again(t);
     } else if (t->ca == CA_RECOVERY && advanced && t->packets_out > 0) {
         tcp_mark_lost(t, t->tx.head); // RFC 6582 3.2: a partial ACK shows the next hole
@@ -291,7 +314,8 @@ static bool must_recover(const struct tcp *t)
     if (t->sack)
         return t->lost_out > 0;
     // RFC 6582 3.2 (1): duplicates caused by our own retransmissions start no new recovery.
-    return t->sacked_out >= TCP_DUP_THRESH && t->packets_out > 0 && seq_lt(t->high_seq, t->snd_una);
+    return t->sacked_out >= tcp_dup_thresh(t) && t->packets_out > 0 &&
+           seq_lt(t->high_seq, t->snd_una);
 }
 
 static void congestion_step(struct tcp *t, const struct seg *s, const struct acked *a,
@@ -365,6 +389,19 @@ static void space_events(struct tcp *t)
     }
 }
 
+/* Was it the probe that repaired the tail? Then a packet was lost, and the rate was too high. */
+static void judge_probe(struct tcp *t, const struct seg *s)
+{
+    if (seq_lt(s->ack, t->probe_end))
+        return;
+    t->probed = false;
+    bool by_probe = s->has_stamp && (int32_t)(s->echo - t->probe_stamp) >= 0;
+    if (t->probe_again && by_probe && (t->ca == CA_OPEN || t->ca == CA_DISORDER)) {
+        t->ssthresh = MAX(t->cwnd / 2, 2u);
+        t->cwnd = t->ssthresh;
+    }
+}
+
 int tcp_ack(struct tcp *t, const struct seg *s)
 {
     uint32_t una = t->snd_una;
@@ -393,6 +430,8 @@ int tcp_ack(struct tcp *t, const struct seg *s)
     if (advanced || duplicate || a.delivered > 0 || t->ca != CA_OPEN)
         congestion_step(t, s, &a, a.delivered, advanced);
     if (advanced) {
+        if (t->probed)
+            judge_probe(t, s);
         tune_sndbuf(t);
         space_events(t);
     }

@@ -329,6 +329,7 @@ static void slow_input(struct tcp *t, struct seg *s)
 {
     if (!segment_acceptable(t, s))
         return;
+    t->any_rcv_at = t->n->now;
     note_stamp(t, s);
     if (t->state == TCP_SYN_RECEIVED) {
         if (!finish_simultaneous_open(t, s))
@@ -356,15 +357,14 @@ static bool fast_input(struct tcp *t, struct seg *s)
         return false;
     if (seq_lt(s->ack, t->snd_una) || seq_lt(t->snd_nxt, s->ack))
         return false;
+    if (s->len == 0 ? s->ack == t->snd_una : s->len > tcp_wnd_now(t))
+        return false;
+    t->any_rcv_at = t->n->now;
     if (s->len == 0) {
-        if (s->ack == t->snd_una)
-            return false;
         note_stamp(t, s);
         tcp_ack(t, s);
         t->n->count.tcp_fast_path_ack++;
     } else {
-        if (s->len > tcp_wnd_now(t))
-            return false;
         note_stamp(t, s);
         t->snd_wl1 = s->seq;
         if (s->ack != t->snd_una)
@@ -379,7 +379,6 @@ static bool fast_input(struct tcp *t, struct seg *s)
 void tcp_conn_input(struct tcp *t, struct seg *s)
 {
     t->segs_in++;
-    t->any_rcv_at = t->n->now;
     if (LIKELY(fast_input(t, s)))
         return;
     if (t->state == TCP_SYN_SENT)

@@ -31,6 +31,7 @@ enum {
 #define TCP_RTO_INITIAL   (1 * NET_NS_PER_S) // RFC 6298 2.1
 #define TCP_RTO_MIN       (200 * NET_NS_PER_MS)
 #define TCP_RTO_MAX       (120 * NET_NS_PER_S)
+#define TCP_PROBE_MIN     (10 * NET_NS_PER_MS)
 #define TCP_DELACK        (40 * NET_NS_PER_MS)
 #define TCP_TIME_WAIT_LEN (60 * NET_NS_PER_S)
 #define TCP_FIN_WAIT_LEN  (60 * NET_NS_PER_S)
@@ -178,6 +179,10 @@ struct tcp {
     uint32_t prior_cwnd, prior_ssthresh, undo_stamp; // before the present episode
     bool undo_possible;
     uint32_t prr_delivered, prr_out;
+    bool probe_armed; // the retransmission timer stands for a tail probe (RFC 8985 7)
+    bool probed;      // one was sent and all data up to probe_end is not acknowledged
+    bool probe_again; // and it was an old packet
+    uint32_t probe_end, probe_stamp;
     uint32_t usage_seq, usage_max;
     bool cwnd_limited;
     // round trip, microseconds (srtt x 8, rttvar x 4)
@@ -324,11 +329,13 @@ void tcp_enter_loss(struct tcp *t);
 void tcp_retransmit_lost(struct tcp *t);
 void tcp_mss_shrunk(struct tcp *t);
 void tcp_rto_restart(struct tcp *t);
+void tcp_probe_arm(struct tcp *t); // after new data: the tail probe counts from the newest
 
 // ---- tcp_sack.c
 uint32_t tcp_sack_input(struct tcp *t, const struct seg *s); // packets newly SACKed
 void tcp_mark_lost(struct tcp *t, struct pkt *p);
 void tcp_sack_find_lost(struct tcp *t);
+unsigned tcp_dup_thresh(const struct tcp *t);
 void tcp_sack_find_lost_again(struct tcp *t);
 void tcp_sack_forget(struct tcp *t); // the peer may drop what it only SACKed (RFC 2018 8)
 void tcp_scoreboard_remove(struct tcp *t, struct pkt *p); // p leaves the queue
@@ -349,6 +356,7 @@ void tcp_finish_input(struct tcp *t); // send what the segment made due
 void tcp_ack_send(struct tcp *t);
 void tcp_challenge_ack(struct tcp *t);
 void tcp_rst_send(struct tcp *t);
+void tcp_tail_probe(struct tcp *t);
 int tcp_packet_send(struct tcp *t, struct pkt *p); // of the queue, again or for the first time
 int tcp_packet_split(struct tcp *t, struct pkt *p, uint32_t len);
 bool tcp_fin_queue(struct tcp *t);

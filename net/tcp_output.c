@@ -361,6 +361,28 @@ static uint32_t window_share(const struct tcp *t, const struct pkt *p)
     return usable > 0 && usable >= t->snd_wnd_max / 2 ? usable : 0;
 }
 
+/* RFC 8985 7.3: new data if the window has room for it, else the last packet again. */
+void tcp_tail_probe(struct tcp *t)
+{
+    struct pkt *p = t->tx_next;
+    t->probe_stamp = tcp_stamp_now(t);
+    t->probed = true; // one is enough
+    t->probe_again = false;
+    t->n->count.tcp_tail_probes++;
+    bool sent = p != NULL && p->len > 0 && p->len <= t->mss && window_share(t, p) == p->len &&
+                send_new(t, p) == 0;
+    if (!sent) {
+        p = p != NULL ? p->prev : t->tx.tail;
+        if (p != NULL && (p->u.tx.marks & TX_SACKED) == 0 && tcp_packet_send(t, p) == 0) {
+            p->u.tx.marks |= TX_EVER;
+            t->probe_again = true;
+            t->total_retrans++;
+            t->n->count.tcp_retransmits++;
+        }
+    }
+    t->probe_end = t->snd_nxt;
+}
+
 static void note_usage(struct tcp *t)
 {
     if (t->packets_out > t->usage_max || !seq_lt(t->snd_una, t->usage_seq)) {
@@ -372,6 +394,7 @@ static void note_usage(struct tcp *t)
 void tcp_output(struct tcp *t)
 {
     struct pkt *p;
+    uint32_t before = t->snd_nxt;
     bool limited = false;
     if (t->lost_out > t->retrans_out)
         tcp_retransmit_lost(t);
@@ -392,6 +415,8 @@ void tcp_output(struct tcp *t)
         if (send_new(t, p) < 0)
             break;
     }
+    if (t->snd_nxt != before)
+        tcp_probe_arm(t);
     t->cwnd_limited = limited;
     note_usage(t);
     // RFC 9293 3.8.6.1: nothing in flight will bring an ACK, so the window must be probed.

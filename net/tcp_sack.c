@@ -117,12 +117,21 @@ uint32_t tcp_sack_input(struct tcp *t, const struct seg *s)
     return newly;
 }
 
+/* Fewer duplicates must do when too few packets are out to cause three (RFC 5827 3.1). */
+unsigned tcp_dup_thresh(const struct tcp *t)
+{
+    if (t->packets_out > 1 && t->packets_out <= TCP_DUP_THRESH && t->tx_next == NULL)
+        return t->packets_out - 1;
+    return TCP_DUP_THRESH;
+}
+
 /* RFC 6675 IsLost(): a packet is lost when DupThresh packets above it were SACKed. */
 void tcp_sack_find_lost(struct tcp *t)
 {
     struct pkt *p = t->lost_hint != NULL ? t->lost_hint : t->tx.head;
     uint32_t below = t->lost_hint != NULL ? t->lost_hint_sacked : 0;
-    for (; p != NULL && p != t->tx_next && t->sacked_out >= below + TCP_DUP_THRESH; p = p->next) {
+    unsigned thresh = tcp_dup_thresh(t);
+    for (; p != NULL && p != t->tx_next && t->sacked_out >= below + thresh; p = p->next) {
         if (p->u.tx.marks & TX_SACKED)
             below++;
         else if ((p->u.tx.marks & TX_RETRANS) == 0)
@@ -135,15 +144,18 @@ void tcp_sack_find_lost(struct tcp *t)
 }
 
 /* A retransmission is lost, too, when something sent clearly later has arrived (RFC 8985's idea).
- */
+ * After a tail probe the same holds for every packet: the probe is what was sent later. */
 void tcp_sack_find_lost_again(struct tcp *t)
 {
     uint64_t margin = (uint64_t)t->min_rtt_us * 1000 / 4 + NET_NS_PER_MS;
     uint32_t left = t->retrans_out;
-    for (struct pkt *p = t->tx.head; p != NULL && p != t->tx_next && left > 0; p = p->next) {
-        if ((p->u.tx.marks & TX_RETRANS) == 0)
+    for (struct pkt *p = t->tx.head; p != NULL && p != t->tx_next; p = p->next) {
+        bool again = p->u.tx.marks & TX_RETRANS;
+        if (left == 0 && !t->probed)
+            break;
+        if ((!again && !t->probed) || (p->u.tx.marks & TX_SACKED) != 0)
             continue;
-        left--;
+        left -= again;
         if (p->u.tx.sent_at + margin >= t->newest_delivered_at)
             continue;
         unmark(t, p);

@@ -475,6 +475,42 @@ static void test_fast_retransmit_without_sack(struct test *t)
     finish();
 }
 
+static void sack_one(uint32_t ack, uint32_t start, uint32_t end)
+{
+    uint8_t sack[12] = {TCPOPT_NOP, TCPOPT_NOP, TCPOPT_SACK, 10};
+    store_be32(sack + 4, p.stack_iss + start);
+    store_be32(sack + 8, p.stack_iss + end);
+    peer_send_with(&p, TCP_ACK, 1, ack, 0, 0xffff, sack, sizeof(sack));
+}
+
+static void test_lost_tail_is_probed_before_the_timer(struct test *t)
+{
+    START_CONNECTED(DEFAULTS);
+    CHECK_EQ(t, peer_stack_sends(&p, c, 4000), 4000);
+    peer_forget(&p);
+    peer_wait(&p, 20); // nothing arrived; two round trips are over
+    CHECK_DATA(t, 1 + 2 * MSS, 4000 - 2 * MSS);
+    CHECK_SILENCE(t);
+    sack_one(1, 1 + 2 * MSS, 4001); // the probe arrived, so what was sent before it is lost
+    CHECK_DATA(t, 1, MSS);
+    struct net_counters n;
+    net_counters(p.n, &n);
+    CHECK(t, n.tcp_tail_probes == 1 && n.tcp_timeouts == 0 && n.tcp_fast_recoveries == 1);
+    finish();
+}
+
+static void test_few_packets_need_fewer_duplicates(struct test *t)
+{
+    START_CONNECTED(DEFAULTS);
+    CHECK_EQ(t, peer_stack_sends(&p, c, 4000), 4000);
+    peer_forget(&p);
+    sack_one(1, 1 + MSS, 1 + 2 * MSS);
+    CHECK_SILENCE(t);
+    sack_one(1, 1 + MSS, 4001);
+    CHECK_DATA(t, 1, MSS);
+    finish();
+}
+
 static void test_retransmission_timer_backs_off(struct test *t)
 {
     START_CONNECTED(DEFAULTS);
@@ -927,6 +963,8 @@ int main(void)
         TEST_CASE(test_more_waits_200ms_at_most),
         TEST_CASE(test_fast_retransmit_with_sack),
         TEST_CASE(test_fast_retransmit_without_sack),
+        TEST_CASE(test_lost_tail_is_probed_before_the_timer),
+        TEST_CASE(test_few_packets_need_fewer_duplicates),
         TEST_CASE(test_retransmission_timer_backs_off),
         TEST_CASE(test_user_timeout),
         TEST_CASE(test_zero_window_is_probed),

@@ -53,6 +53,7 @@ static void retransmit_timeout(struct tcp *t)
         return;
     }
     n->count.tcp_timeouts++;
+    t->probed = t->probe_armed = false;
     tcp_enter_loss(t);
     if (t->retries < UINT8_MAX)
         t->retries++;
@@ -67,6 +68,13 @@ static void retransmit_timeout(struct tcp *t)
         head->u.tx.marks |= TX_RETRANS | TX_EVER;
     }
     tcp_deadline(t, TIMER_RETRANSMIT, n->now + tcp_rto_now(t));
+}
+
+static void tail_probe(struct tcp *t)
+{
+    tcp_tail_probe(t);
+    t->probe_armed = false;
+    tcp_deadline(t, TIMER_RETRANSMIT, t->n->now + tcp_rto_now(t));
 }
 
 /* The peer's window is shut, or too small for a whole segment: ask again, or send a part now. */
@@ -169,7 +177,9 @@ static void tcp_due(struct tcp *t, enum tcp_timer which)
     t->deadline[which] = NET_NEVER;
     switch (which) {
     case TIMER_RETRANSMIT:
-        if (t->packets_out > 0)
+        if (t->packets_out > 0 && t->probe_armed)
+            tail_probe(t);
+        else if (t->packets_out > 0)
             retransmit_timeout(t);
         else if (t->tx_next != NULL)
             window_probe(t);
