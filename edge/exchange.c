@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One request and its response, from the choice of a peer to the last byte. */
+#include "edge/health.h"
 #include "edge/session.h"
 
 #include <errno.h>
@@ -194,7 +195,7 @@ static void note_failure(struct session *s, bool sure)
     struct peer *p = s->x.peer;
     COUNT_ADD(p->shares[w->index].failures, 1);
     uint32_t fails = __atomic_add_fetch(&p->fails, 1, __ATOMIC_RELAXED);
-    if ((sure || fails >= 3) && !RELAXED_LOAD(p->doubted)) {
+    if ((sure || fails >= HEALTH_DOUBT) && !RELAXED_LOAD(p->doubted)) {
         RELAXED_STORE(p->doubted, true);
         w->shared->wake_control(w->shared);
     }
@@ -398,8 +399,12 @@ static enum step request_head_pump(struct session *s)
     struct upstream *u = x->up;
     size_t left = x->head->end - x->head_sent;
     ssize_t n = send(u->chan.lfd.fd, x->head->p + x->head_sent, left, MSG_NOSIGNAL);
-    if (n < 0)
-        return errno == EAGAIN ? STEP_WAIT : request_cut(s);
+    if (n < 0) {
+        // Broken already; what was answered before that, if anything, is found by reading.
+        u->chan.error |= errno != EAGAIN;
+        u->chan.readable |= u->chan.error;
+        return STEP_WAIT;
+    }
     x->head_sent += (uint32_t)n;
     u->sent += (uint64_t)n;
     return (size_t)n == left ? STEP_AGAIN : STEP_WAIT;

@@ -13,48 +13,19 @@ enum { CLASS_TOKEN = 1, CLASS_VALUE = 2, CLASS_TARGET = 4, CLASS_HOST = 8, CLASS
 #define A (T | V | G | H)
 /* What each octet may be part of: token (RFC 9110 5.6.2), field value (5.5), request target
  * (visible, no '#': RFC 9112 3.2), host (RFC 3986 3.2.2), hexadecimal digit. */
+// clang-format off
 static const uint8_t class_of[256] = {
-    ['\t'] = V,
-    [' '] = V,
-    ['!'] = T | V | G | H,
-    ['"'] = V | G,
-    ['#'] = T | V,
-    ['$'] = T | V | G | H,
-    ['%'] = T | V | G | H,
-    ['&'] = T | V | G | H,
-    ['\''] = T | V | G | H,
-    ['('] = V | G | H,
-    [')'] = V | G | H,
-    ['*'] = T | V | G | H,
-    ['+'] = T | V | G | H,
-    [','] = V | G | H,
-    ['-'] = A,
-    ['.'] = A,
-    ['/'] = V | G,
-    ['0' ... '9'] = D,
-    [':'] = V | G | H,
-    [';'] = V | G | H,
-    ['<'] = V | G,
-    ['='] = V | G | H,
-    ['>'] = V | G,
-    ['?'] = V | G,
-    ['@'] = V | G,
-    ['A' ... 'F'] = D,
-    ['G' ... 'Z'] = A,
-    ['['] = V | G | H,
-    ['\\'] = V | G,
-    [']'] = V | G | H,
-    ['^'] = T | V | G,
-    ['_'] = A,
-    ['`'] = T | V | G,
-    ['a' ... 'f'] = D,
-    ['g' ... 'z'] = A,
-    ['{'] = V | G,
-    ['|'] = T | V | G,
-    ['}'] = V | G,
-    ['~'] = A,
+    ['\t'] = V, [' '] = V, ['!'] = T | V | G | H, ['"'] = V | G, ['#'] = T | V,
+    ['$'] = T | V | G | H, ['%'] = T | V | G | H, ['&'] = T | V | G | H, ['\''] = T | V | G | H,
+    ['('] = V | G | H, [')'] = V | G | H, ['*'] = T | V | G | H, ['+'] = T | V | G | H,
+    [','] = V | G | H, ['-'] = A, ['.'] = A, ['/'] = V | G, ['0' ... '9'] = D, [':'] = V | G | H,
+    [';'] = V | G | H, ['<'] = V | G, ['='] = V | G | H, ['>'] = V | G, ['?'] = V | G,
+    ['@'] = V | G, ['A' ... 'F'] = D, ['G' ... 'Z'] = A, ['['] = V | G | H, ['\\'] = V | G,
+    [']'] = V | G | H, ['^'] = T | V | G, ['_'] = A, ['`'] = T | V | G, ['a' ... 'f'] = D,
+    ['g' ... 'z'] = A, ['{'] = V | G, ['|'] = T | V | G, ['}'] = V | G, ['~'] = A,
     [0x80 ... 0xff] = V,
 };
+// clang-format on
 #undef T
 #undef V
 #undef G
