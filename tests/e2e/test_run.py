@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """skerry run, seen from outside, with a guest that does what its arguments say
 (tests/guest/pvh_guest.c) and, where it is built, with the real kernel."""
+import json
 import os
 import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 import time
 import urllib.request
 
@@ -291,6 +294,16 @@ def test_trace_shows_system_calls(skerry, talker):
     assert r.returncode == 0 and "write(" in r.stdout and "exit_group(" in r.stdout
 
 
+def answer_of(process, port, path):
+    """What a web server in the machine answers; None while it does not listen yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
+            return answer.read()
+    except OSError:
+        assert process.poll() is None
+        return None
+
+
 @pytest.mark.skipif(shutil.which("go") is None, reason="no Go compiler")
 def test_go_web_server(skerry, tmp_path, monkeypatch):
     monkeypatch.delenv("SKERRY_KERNEL", raising=False)
@@ -304,24 +317,37 @@ def test_go_web_server(skerry, tmp_path, monkeypatch):
     p = subprocess.Popen([str(BUILD / "skerry"), "run", "hello", "-p", f"{port}:8080", "-m", "64M",
                           "-c", "config.json"], cwd=app, stdin=subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def get(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
-            return answer.read()
-
-    def serves():  # it prints "listening" before it does
-        try:
-            return get("") == b"hi"
-        except OSError:
-            assert p.poll() is None
-            return False
-
     try:
-        wait_until(serves)
+        wait_until(lambda: answer_of(p, port, "") == b"hi")  # it prints "listening" before it does
         files = [path for path in (app / "static").rglob("*") if path.is_file()]
         for path in files * 3:
-            assert get(path.relative_to(app)) == path.read_bytes()
-        assert files and all(get("") == b"hi" for _ in range(20))
+            assert answer_of(p, port, path.relative_to(app)) == path.read_bytes()
+        assert files and all(answer_of(p, port, "") == b"hi" for _ in range(20))
+    finally:
+        p.terminate()
+        p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == 143
+
+
+def test_python(skerry, tmp_path, monkeypatch):
+    """A large dynamic program with a folder of its own: the interpreter that runs this test."""
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    monkeypatch.setenv("SKERRY_STORE", str(tmp_path / "store"))
+    (tmp_path / "config.json").write_text(json.dumps({
+        "Dirs": [sysconfig.get_paths()["stdlib"]], "Args": ["-S"]}))
+    r = skerry("image", "create", "python", os.path.realpath(sys.executable), "-c",
+               tmp_path / "config.json")
+    assert r.returncode == 0, r.stderr
+    r = skerry("run", "python", "-m", "256M", "-a", "-c", "-a",
+               "import json; print(json.dumps([1]))")
+    assert r.returncode == 0 and r.stdout == "[1]\n", r.stdout + r.stderr
+    port = free_port()
+    p = subprocess.Popen([str(BUILD / "skerry"), "run", "python", "-m", "256M", "-p",
+                          f"{port}:8080", "-a", "-m", "-a", "http.server", "-a", "8080"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answer_of(p, port, "etc/group") == b"root:x:0:\nnogroup:x:65534:\n")
     finally:
         p.terminate()
         p.communicate(timeout=SECONDS_MAX)
