@@ -21,7 +21,6 @@ enum {
     CLOCK_BOOTTIME,
     CLOCK_TAI = 11,
     NS_PER_USEC = 1000,
-    USEC_PER_SEC = 1000000,
 };
 
 int timespec_from_user(uint64_t user, uint64_t *ret_ns)
@@ -179,116 +178,6 @@ int64_t sys_clock_nanosleep(const uint64_t arg[static 6])
     uint64_t offset = real ? clock_scale.real_offset_ns : 0;
     r = sleep_until(ns == DEADLINE_NEVER ? ns : ns > offset ? ns - offset : 0);
     return r < 0 ? -ERESTARTNOHAND : 0;
-}
-
-/* setitimer(ITIMER_REAL) and alarm: one timer a process. */
-struct itimer {
-    struct spinlock lock;
-    struct ktimer timer;
-    uint64_t deadline, interval; // protected by lock; deadline 0: off
-    struct process *process;     // immutable
-};
-
-static void itimer_fire(struct ktimer *k)
-{
-    struct itimer *it = CONTAINER_OF(k, struct itimer, timer);
-    spin_lock(&it->lock);
-    uint64_t now = clock_mono_ns();
-    bool due = it->deadline != 0 && it->deadline <= now; // else changed meanwhile
-    if (due && it->interval != 0) {
-        it->deadline += it->interval;
-        if (it->deadline <= now) // do not chase what is lost
-            it->deadline = now + it->interval;
-        ktimer_arm(&it->timer, it->deadline);
-    } else if (due) {
-        it->deadline = 0;
-    }
-    spin_unlock(&it->lock);
-    if (due)
-        signal_send_process(it->process, SIGALRM);
-}
-
-static struct itimer *itimer_of(struct process *p)
-{
-    static struct itimer real; // of the one program
-    if (real.process == NULL) {
-        real.process = p;
-        ktimer_init(&real.timer, itimer_fire);
-    }
-    return &real;
-}
-
-static void itimer_read(struct itimer *it, uint64_t *ret_left, uint64_t *ret_interval)
-{
-    uint64_t now = clock_mono_ns();
-    spin_lock(&it->lock);
-    *ret_left = it->deadline == 0 ? 0 : it->deadline > now ? it->deadline - now : 1000;
-    *ret_interval = it->interval;
-    spin_unlock(&it->lock);
-}
-
-static void itimer_set(struct itimer *it, uint64_t ns, uint64_t interval)
-{
-    spin_lock(&it->lock);
-    it->deadline = ns != 0 ? add_saturated(clock_mono_ns(), ns) : 0;
-    it->interval = interval;
-    if (it->deadline != 0)
-        ktimer_arm(&it->timer, it->deadline);
-    else
-        (void)ktimer_stop(&it->timer);
-    spin_unlock(&it->lock);
-}
-
-static bool timeval_ns(const int64_t tv[2], uint64_t *ret_ns)
-{
-    if (tv[0] < 0 || tv[1] < 0 || tv[1] >= USEC_PER_SEC)
-        return false;
-    uint64_t sec = MIN((uint64_t)tv[0], DEADLINE_NEVER / NS_PER_SEC / 4);
-    *ret_ns = sec * NS_PER_SEC + (uint64_t)tv[1] * NS_PER_USEC;
-    return true;
-}
-
-static int itimer_to_user(uint64_t user, uint64_t left, uint64_t interval)
-{
-    const int64_t tv[4] = {
-        (int64_t)(interval / NS_PER_SEC), (int64_t)(interval % NS_PER_SEC / NS_PER_USEC),
-        (int64_t)(left / NS_PER_SEC), (int64_t)(left % NS_PER_SEC / NS_PER_USEC)};
-    return copy_to_user(user, tv, sizeof(tv));
-}
-
-int64_t sys_getitimer(const uint64_t arg[static 6])
-{
-    uint64_t left, interval;
-    if (arg[0] != 0)
-        return -EINVAL; // ITIMER_VIRTUAL and ITIMER_PROF are not there
-    itimer_read(itimer_of(current()->process), &left, &interval);
-    return itimer_to_user(arg[1], left, interval);
-}
-
-int64_t sys_setitimer(const uint64_t arg[static 6])
-{
-    int64_t tv[4] = {0};
-    uint64_t ns, interval, left, old_interval;
-    if (arg[0] != 0)
-        return -EINVAL;
-    if (arg[1] != 0 && copy_from_user(tv, arg[1], sizeof(tv)) < 0)
-        return -EFAULT;
-    if (!timeval_ns(tv, &interval) || !timeval_ns(tv + 2, &ns))
-        return -EINVAL;
-    struct itimer *it = itimer_of(current()->process);
-    itimer_read(it, &left, &old_interval);
-    itimer_set(it, ns, interval);
-    return arg[2] != 0 ? itimer_to_user(arg[2], left, old_interval) : 0;
-}
-
-int64_t sys_alarm(const uint64_t arg[static 6])
-{
-    uint64_t left, interval;
-    struct itimer *it = itimer_of(current()->process);
-    itimer_read(it, &left, &interval);
-    itimer_set(it, (arg[0] & UINT32_MAX) * NS_PER_SEC, 0);
-    // To the nearest second, but never 0 while there is time left.
-    return left != 0 && left < NS_PER_SEC ? 1 : (int64_t)((left + NS_PER_SEC / 2) / NS_PER_SEC);
 }
 
 static const uint64_t CLK_TCK_NS = NS_PER_SEC / 100;

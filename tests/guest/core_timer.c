@@ -62,6 +62,35 @@ static void interval_timer(const sigset_t *set_)
     show("bad interval", setitimer(ITIMER_REAL, &v, NULL));
 }
 
+static volatile sig_atomic_t profiled;
+
+static void on_prof(int signo)
+{
+    (void)signo;
+    profiled++;
+}
+
+/* The clock of a profiler runs with the work that is done, not with time. */
+static void profile(void)
+{
+    struct itimerval v = {{0, 4000}, {0, 4000}}, none = {{0, 0}, {0, 0}};
+    signal(SIGPROF, on_prof);
+    show_ok("setitimer PROF", setitimer(ITIMER_PROF, &v, NULL));
+    struct timespec t;
+    do
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    while (profiled < 3 && t.tv_sec < 5);
+    show_bool("profiled", profiled >= 3);
+    setitimer(ITIMER_PROF, &none, &v);
+    printf("interval %ld\n", (long)v.it_interval.tv_usec);
+    sig_atomic_t before = profiled;
+    v.it_value.tv_usec = 100000;
+    setitimer(ITIMER_PROF, &v, NULL);
+    nanosleep(&(struct timespec){0, 150 * MS}, NULL);
+    show_bool("not while asleep", profiled == before);
+    setitimer(ITIMER_PROF, &none, NULL);
+}
+
 int main(void)
 {
     sigset_t s;
@@ -99,5 +128,6 @@ int main(void)
     show("delete", timer_delete(second));
     refused(first);
     interval_timer(&s);
+    profile();
     return 0;
 }
