@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fmt.h"
@@ -175,6 +176,29 @@ static enum step send_answer(struct session *s, uint16_t status, const char *typ
     return session_finish(s, stay);
 }
 
+/* A request that never became an exchange is in the log all the same, without its target: there may
+ * not have been one. */
+static void log_refused(struct session *s, uint16_t status, size_t bytes)
+{
+    struct worker *w = s->worker;
+    struct snap_service *sv = s->acceptor->service;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct log_entry e = {
+        .app = sv == NULL ? "-" : sv->spec->app,
+        .peer = "-",
+        .region = "-",
+        .client = {s->client, s->client_len},
+        .method = {"-", 1},
+        .target = {"-", 1},
+        .status = status,
+        .bytes = bytes,
+        .wall_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+    };
+    if (w->log.bytes != NULL && !log_ring_put(&w->log, &e))
+        COUNT_ADD(w->counts.log_dropped, 1);
+}
+
 enum step session_answer(struct session *s, uint16_t status, const char *text)
 {
     struct worker *w = s->worker;
@@ -189,6 +213,8 @@ enum step session_answer(struct session *s, uint16_t status, const char *text)
         return STEP_DEAD;
     size_t n = fmt(body, sizeof(body), "%u %s: %s (skerry, %s)\n", status, reason_of(status), text,
                    w->shared->pop);
+    if (x->view == NULL)
+        log_refused(s, status, n);
     x->bytes_out += n;
     return send_answer(s, status, "text/plain", body, MIN(n, sizeof(body) - 1), stay);
 }

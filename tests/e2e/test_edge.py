@@ -394,6 +394,19 @@ def test_bad_tables_are_refused_and_the_last_good_one_stays(world):
     only_a(world, 3)
 
 
+def test_ipv6(world):
+    far = Instance("six")
+    world.controller.publish(table(2, [service([far.entry()], address="2001:db8::10")]))
+    world.edge.ready(2)
+    assert has_address("2001:db8::10")
+    with Client("2001:db8::10") as c:
+        _, body, _ = c.get("/headers")
+        assert dict(json.loads(body))["X-Forwarded-For"] == "2001:db8::10"
+    far.healthy = False
+    wait_for(lambda: not has_address("2001:db8::10"))
+    far.stop()
+
+
 def test_two_apps_and_a_removed_one(world):
     other = Instance("other")
     world.controller.publish(table(2, [service([world.a.entry()]),
@@ -786,11 +799,14 @@ def test_access_log(world):
     with Client() as c:
         c.get('/a?q="x"')
         c.get("/gone", method="POST", fields="Content-Length: 0\r\n")
-    wait_for(lambda: log.read_text().count("\n") == 2)
-    first, second = map(json.loads, log.read_text().splitlines())
+        c.send("nonsense\r\n\r\n")
+        c.answer()
+    wait_for(lambda: log.read_text().count("\n") == 3)
+    first, second, third = map(json.loads, log.read_text().splitlines())
     assert first["method"] == "GET" and first["target"] == '/a?q="x"' and first["status"] == 200
     assert first["app"] == "hello" and first["peer"] in ("a", "b") and first["region"] == "r1"
     assert second["method"] == "POST" and first["client"] == SERVICE
+    assert third["status"] == 400 and third["method"] == "-" and third["app"] == "hello"
     log.rename(str(log) + ".1")
     world.edge.process.send_signal(signal.SIGHUP)
     wait_for(log.exists)
