@@ -14,7 +14,7 @@ enum {
     REPORT_MS = 1000,
     STATUS_MS = 100, // between looks at everything: status text, announcements
     POLL_MS = 250,   // of another POP over the backbone
-    POLL_TIMEOUT_MS = 700,
+    POLL_TIMEOUT_MS = 1500, // a new connection takes two round trips, and the longest is 380 ms
     POLL_RISE = 1,
     POLL_FALL = 2,
     WATCH_SILENCE_MS = 15000,
