@@ -84,6 +84,13 @@ static int unix_new(int type, int protocol, struct sock **ret)
     return unix_sock_new((uint16_t)type, ret);
 }
 
+static int netlink_new(int type, int protocol, struct sock **ret)
+{
+    if (type != SOCK_RAW && type != SOCK_DGRAM)
+        return -ESOCKTNOSUPPORT;
+    return protocol == 0 ? netlink_sock_new((uint16_t)type, ret) : -EPROTONOSUPPORT;
+}
+
 static int sock_new(int domain, int type, int protocol, struct sock **ret)
 {
     if (domain < 0 || domain >= DOMAINS_MAX)
@@ -95,6 +102,8 @@ static int sock_new(int domain, int type, int protocol, struct sock **ret)
         return inet_new(type, protocol, ret);
     case DOMAIN_UNIX:
         return unix_new(type, protocol, ret);
+    case DOMAIN_NETLINK:
+        return netlink_new(type, protocol, ret);
     default:
         return -EAFNOSUPPORT;
     }

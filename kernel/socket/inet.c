@@ -73,7 +73,7 @@ enum {
     SIOCGIFHWADDR = 0x8927,
     SIOCGIFINDEX = 0x8933,
 };
-enum { IF_LO = 1, IF_ETH = 2, LO_MTU = 65536 };
+enum { LO_MTU = 65536 };
 enum {
     IFF_UP = 1,
     IFF_BROADCAST = 2,
@@ -104,37 +104,57 @@ struct ifconf {
     uint64_t req;
 };
 
+void inet_if_get(int index, const struct stack_if *eth, struct inet_if *ret)
+{
+    if (index == INET_IF_LO) {
+        *ret = (struct inet_if){.name = "lo",
+                                .ip = NET_IP_LOOPBACK,
+                                .netmask = 0xff000000,
+                                .mtu = LO_MTU,
+                                .flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
+                                .hardware = ARPHRD_LOOPBACK};
+        return;
+    }
+    *ret = (struct inet_if){.name = "eth0",
+                            .ip = eth->ip,
+                            .netmask = eth->netmask,
+                            .mtu = eth->mtu,
+                            .flags = IFF_UP | IFF_BROADCAST | IFF_MULTICAST |
+                                     (eth->link ? (uint32_t)IFF_RUNNING : 0),
+                            .hardware = ARPHRD_ETHER};
+    memcpy(ret->mac, eth->mac, sizeof(ret->mac));
+}
+
 static void ifreq_ip(struct ifreq *r, uint32_t ip)
 {
     memset(&r->u, 0, sizeof(r->u));
     r->u.addr = (struct inet_addr){.family = DOMAIN_INET, .ip = __builtin_bswap32(ip)};
 }
 
-static void ifreq_name(struct ifreq *r, int index)
+static void ifreq_name(struct ifreq *r, const struct inet_if *i)
 {
     memset(r->name, 0, sizeof(r->name));
-    if (index == IF_LO)
-        memcpy(r->name, "lo", 3);
-    else
-        memcpy(r->name, "eth0", 5);
+    memcpy(r->name, i->name, strlen(i->name));
 }
 
 static int64_t ioctl_ifconf(const struct stack_if *eth, uint64_t arg)
 {
     struct ifconf c;
     struct ifreq r;
+    struct inet_if i;
     if (copy_from_user(&c, arg, sizeof(c)) < 0)
         return -EFAULT;
     if (c.len < 0)
         return -EINVAL;
     bool has_eth = eth->exists && eth->ip != 0;
     int32_t done = 0;
-    for (int index = IF_LO; index <= (has_eth ? IF_ETH : IF_LO); index++) {
+    for (int index = INET_IF_LO; index <= (has_eth ? INET_IF_ETH : INET_IF_LO); index++) {
         if (c.req != 0) {
             if ((size_t)(c.len - done) < sizeof(r))
                 break;
-            ifreq_name(&r, index);
-            ifreq_ip(&r, index == IF_LO ? (uint32_t)NET_IP_LOOPBACK : eth->ip);
+            inet_if_get(index, eth, &i);
+            ifreq_name(&r, &i);
+            ifreq_ip(&r, i.ip);
             if (copy_to_user(c.req + (uint64_t)done, &r, sizeof(r)) < 0)
                 return -EFAULT;
         }
@@ -144,36 +164,38 @@ static int64_t ioctl_ifconf(const struct stack_if *eth, uint64_t arg)
     return copy_to_user(arg, &c, sizeof(c));
 }
 
-static int64_t ifreq_answer(uint32_t cmd, struct ifreq *r, int index, const struct stack_if *eth)
+static int64_t ifreq_answer(uint32_t cmd, struct ifreq *r, int index, const struct inet_if *i)
 {
-    bool lo = index == IF_LO;
-    uint32_t ip = lo ? (uint32_t)NET_IP_LOOPBACK : eth->ip;
-    uint32_t mask = lo ? 0xff000000 : eth->netmask;
     switch (cmd) {
+    case SIOCGIFNAME:
+        ifreq_name(r, i);
+        return 0;
     case SIOCGIFFLAGS:
         memset(&r->u, 0, sizeof(r->u));
-        r->u.flags =
-            lo ? IFF_UP | IFF_LOOPBACK | IFF_RUNNING
-               : (int16_t)(IFF_UP | IFF_BROADCAST | IFF_MULTICAST | (eth->link ? IFF_RUNNING : 0));
+        r->u.flags = (int16_t)i->flags;
         return 0;
     case SIOCGIFADDR:
     case SIOCGIFNETMASK:
     case SIOCGIFBRDADDR:
-        if (ip == 0)
+        if (i->ip == 0)
             return -EADDRNOTAVAIL;
-        ifreq_ip(r, cmd == SIOCGIFADDR ? ip : cmd == SIOCGIFNETMASK ? mask : lo ? 0 : ip | ~mask);
+        if (cmd == SIOCGIFADDR)
+            ifreq_ip(r, i->ip);
+        else if (cmd == SIOCGIFNETMASK)
+            ifreq_ip(r, i->netmask);
+        else
+            ifreq_ip(r, i->flags & IFF_BROADCAST ? i->ip | ~i->netmask : 0);
         return 0;
     case SIOCGIFMTU:
-        r->u.number = lo ? LO_MTU : eth->mtu;
+        r->u.number = (int32_t)i->mtu;
         return 0;
     case SIOCGIFINDEX:
         r->u.number = index;
         return 0;
     default: // SIOCGIFHWADDR
         memset(&r->u, 0, sizeof(r->u));
-        r->u.hw.family = lo ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
-        if (!lo)
-            memcpy(r->u.hw.data, eth->mac, sizeof(eth->mac));
+        r->u.hw.family = i->hardware;
+        memcpy(r->u.hw.data, i->mac, sizeof(i->mac));
         return 0;
     }
 }
@@ -206,13 +228,13 @@ int64_t inet_ioctl(uint32_t cmd, uint64_t arg)
     if (cmd == SIOCGIFNAME)
         index = r.u.number;
     else
-        index = strcmp(r.name, "lo") == 0 ? IF_LO : strcmp(r.name, "eth0") == 0 ? IF_ETH : 0;
-    if (index != IF_LO && (index != IF_ETH || !eth.exists))
+        index = strcmp(r.name, "lo") == 0     ? INET_IF_LO
+                : strcmp(r.name, "eth0") == 0 ? INET_IF_ETH
+                                              : 0;
+    if (index != INET_IF_LO && (index != INET_IF_ETH || !eth.exists))
         return -ENODEV;
-    int64_t res = 0;
-    if (cmd == SIOCGIFNAME)
-        ifreq_name(&r, index);
-    else
-        res = ifreq_answer(cmd, &r, index, &eth);
+    struct inet_if i;
+    inet_if_get(index, &eth, &i);
+    int64_t res = ifreq_answer(cmd, &r, index, &i);
     return res < 0 ? res : copy_to_user(arg, &r, sizeof(r));
 }

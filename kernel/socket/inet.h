@@ -41,6 +41,19 @@ NONNULL MUST_CHECK int inet_bind_addr(const struct sock_addr *a, struct net_addr
  * (Linux __sock_cmsg_send, ip_cmsg_send; what it ignores is ignored). datagram: SOL_IP counts. */
 NONNULL MUST_CHECK int inet_control_check(const struct sock_msg *m, bool datagram);
 
+/* The interfaces as programs see them: lo and eth0. index must exist. */
+enum { INET_IF_LO = 1, INET_IF_ETH = 2 };
+struct stack_if;
+struct inet_if {
+    const char *name;
+    uint32_t ip, netmask; // host byte order; ip 0: none yet
+    uint32_t mtu;
+    uint32_t flags;    // IFF_*
+    uint16_t hardware; // ARPHRD_*
+    uint8_t mac[6];
+};
+NONNULL void inet_if_get(int index, const struct stack_if *eth, struct inet_if *ret);
+
 /* ioctl on an interface: -ENOTTY when cmd is none of these. The only interfaces are lo and eth0. */
 MUST_CHECK int64_t inet_ioctl(uint32_t cmd, uint64_t arg);
 enum { IOCTL_INQ = 0x541b, IOCTL_OUTQ = 0x5411, IOCTL_ATMARK = 0x8905 };

@@ -11,7 +11,7 @@
 
 enum { SOCK_ADDR_MAX = 128, SOCK_OPT_MAX = 256 }; // struct sockaddr_storage; longest option
 
-enum { DOMAIN_UNSPEC = 0, DOMAIN_UNIX = 1, DOMAIN_INET = 2, DOMAINS_MAX = 46 };
+enum { DOMAIN_UNSPEC = 0, DOMAIN_UNIX = 1, DOMAIN_INET = 2, DOMAIN_NETLINK = 16, DOMAINS_MAX = 46 };
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_SEQPACKET = 5, SOCK_TYPES_MAX = 11 };
 enum { PROTO_ANY = 0, PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTOS_MAX = 263 };
 enum { SHUT_READ = 0, SHUT_WRITE = 1, SHUT_BOTH = 2 };
@@ -86,6 +86,7 @@ struct sock {
 NONNULL MUST_CHECK int tcp_sock_new(struct sock **ret);
 NONNULL MUST_CHECK int udp_sock_new(struct sock **ret);
 NONNULL MUST_CHECK int unix_sock_new(uint16_t type, struct sock **ret);
+NONNULL MUST_CHECK int netlink_sock_new(uint16_t type, struct sock **ret);
 
 /* The common part of a fresh socket. */
 NONNULL void sock_init(struct sock *s, const struct sock_ops *ops, int domain, int type,

@@ -23,6 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes a network names
 DHCP_C = r"""
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <ifaddrs.h>
 #include <sys/socket.h>
 int main(void)
 {
@@ -35,6 +36,14 @@ int main(void)
         perror("connect");
     getsockname(fd, (struct sockaddr *)&a, &len);
     printf("address %s\n", inet_ntoa(a.sin_addr));
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0)
+        perror("getifaddrs");
+    for (struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
+        struct sockaddr_in *in = (struct sockaddr_in *)i->ifa_addr;
+        if (in != NULL && in->sin_family == AF_INET)
+            printf("interface %s %s\n", i->ifa_name, inet_ntoa(in->sin_addr));
+    }
     FILE *f = NULL; // a thread of the kernel writes it once the lease is there
     for (int i = 0; i < 100 && f == NULL; i++) {
         f = fopen("/etc/resolv.conf", "r");
@@ -128,6 +137,7 @@ def test_dhcp(tmp_path, skerry):
     assert lines[0] == "address 10.0.2.15", r.stdout + r.stderr
     assert "resolv.conf: nameserver 10.0.2.3" in lines
     assert "hosts: 127.0.0.1 localhost" in lines
+    assert "interface lo 127.0.0.1" in lines and "interface eth0 10.0.2.15" in lines
 
 
 def until_answer(guest):
