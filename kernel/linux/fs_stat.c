@@ -304,7 +304,7 @@ static int64_t statfs_to_user(const struct super *sb, uint64_t user)
     enum { ST_VALID = 0x20, ST_NOATIME = 0x400 };
     uint64_t image_bytes, image_inodes;
     lower_usage(sb, &image_bytes, &image_inodes);
-    uint64_t used = MIN(__atomic_load_n(&sb->pages_used, __ATOMIC_RELAXED), sb->pages_max);
+    uint64_t used = MIN(memfs_pages_used(), sb->pages_max);
     uint64_t inodes = __atomic_load_n(&sb->inodes_used, __ATOMIC_RELAXED);
     struct user_statfs s = {
         .type = (int64_t)sb->ops->magic,

@@ -25,6 +25,10 @@ struct vma_info {
 /* Calls fn for each mapping in address order until it returns non-zero; returns that or 0. */
 NONNULL int mm_for_each(struct mm *mm, int (*fn)(const struct vma_info *v, void *ctx), void *ctx);
 
+/* Memory is short: unmap private pages of files that were not written, so that the page cache can
+ * drop them. True when there were some: try again. Takes mm->lock: not from within a fault. */
+NONNULL bool mm_give_back(struct mm *mm);
+
 struct mm_stats {
     uint64_t virtual_bytes, resident_bytes, data_bytes, stack_bytes, text_bytes;
 };

@@ -532,10 +532,39 @@ static int fault_locked(struct mm *mm, uint64_t address, unsigned access)
     return 0;
 }
 
+static void give_back_leaf(uint64_t *entry, uint64_t address, void *ctx)
+{
+    if ((*entry & PTE_OWNED) == 0)
+        zap_leaf(entry, address, ctx);
+}
+
+/* Unmap what can be had from the files again, so that the page cache may drop it: true when there
+ * was something. */
+static bool give_back_locked(struct mm *mm)
+{
+    uint64_t before = mm->resident;
+    for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL; v = vma_next(v))
+        if (v->file != NULL && !v->shared)
+            pt_for_each(mm->root, v->start, v->end, give_back_leaf, mm);
+    if (mm->resident != before)
+        flush(mm, 0, USER_END);
+    return mm->resident != before;
+}
+
+bool mm_give_back(struct mm *mm)
+{
+    mutex_lock(&mm->lock);
+    bool some = give_back_locked(mm);
+    mutex_unlock(&mm->lock);
+    return some;
+}
+
 int mm_fault(struct mm *mm, uint64_t address, unsigned access)
 {
     mutex_lock(&mm->lock);
     int r = fault_locked(mm, address, access);
+    if (r == -ENOMEM && give_back_locked(mm))
+        r = fault_locked(mm, address, access);
     mutex_unlock(&mm->lock);
     return r;
 }

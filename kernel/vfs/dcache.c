@@ -51,7 +51,7 @@ static void inode_free(struct inode *inode)
     struct super *sb = inode->sb;
     if (sb->ops->inode_free != NULL)
         sb->ops->inode_free(inode);
-    __atomic_fetch_sub(&sb->pages_used, inode->pages.dirty, __ATOMIC_RELAXED);
+    memfs_uncharge(sb, inode->pages.dirty);
     __atomic_fetch_sub(&sb->inodes_used, 1, __ATOMIC_RELAXED);
     pagecache_deinit(&inode->pages);
     kfree(inode->target);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Data and attributes of the writable filesystem's files (memfs.c). */
 #include "base/mem.h"
+#include "kernel/mm/mm.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
@@ -19,27 +20,67 @@ static void size_set(struct inode *inode, uint64_t size)
     __atomic_store_n(&inode->size, size, __ATOMIC_RELEASE);
 }
 
-static void uncharge(struct inode *inode, uint64_t pages)
+static uint64_t pages_used; // atomic; of all writable filesystems: they share one bound
+
+void memfs_uncharge(struct super *sb, uint64_t pages)
 {
-    __atomic_fetch_sub(&inode->sb->pages_used, pages, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&sb->pages_used, pages, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&pages_used, pages, __ATOMIC_RELAXED);
 }
 
-/* A page to write to, counted against the filesystem's bound: 0, -ENOSPC, -EIO, -ENOMEM. */
+uint64_t memfs_pages_used(void)
+{
+    return __atomic_load_n(&pages_used, __ATOMIC_RELAXED);
+}
+
+static void uncharge(struct inode *inode, uint64_t pages)
+{
+    memfs_uncharge(inode->sb, pages);
+}
+
+/* Files may not take the last of the memory: the program needs it to go on. */
+static bool memory_is_short(void)
+{
+    enum { RESERVE_SHARE = 32 };
+    struct mem_stats m;
+    mem_stats_get(&m);
+    return m.free_bytes + m.cache_bytes < m.total_bytes / RESERVE_SHARE;
+}
+
+/* Count one page: false when the bound is reached. */
+static bool charge(struct super *sb)
+{
+    __atomic_fetch_add(&sb->pages_used, 1, __ATOMIC_RELAXED);
+    uint64_t used = __atomic_add_fetch(&pages_used, 1, __ATOMIC_RELAXED);
+    if (used <= sb->pages_max && !memory_is_short())
+        return true;
+    memfs_uncharge(sb, 1);
+    return false;
+}
+
+/* A page to write to, counted against the bound: 0, -ENOSPC, -EIO, -ENOMEM. */
 static int dirty_page(struct inode *inode, uint64_t index, bool whole, struct page **ret)
 {
-    bool fresh;
-    struct super *sb = inode->sb;
-    if (__atomic_add_fetch(&sb->pages_used, 1, __ATOMIC_RELAXED) > sb->pages_max) {
-        uncharge(inode, 1);
-        // The page may be ours already: then it costs nothing.
-        if (pagecache_next(&inode->pages, index) != index)
-            return -ENOSPC;
-        __atomic_fetch_add(&sb->pages_used, 1, __ATOMIC_RELAXED);
-    }
+    bool fresh, charged = charge(inode->sb);
+    // The page may be there already: then it costs nothing (but one of the image's may).
+    if (!charged && pagecache_next(&inode->pages, index) != index)
+        return -ENOSPC;
     int r = pagecache_get_dirty(&inode->pages, index, whole, ret, &fresh);
-    if (r < 0 || !fresh)
+    bool costs = r == 0 && fresh;
+    if (costs && !charged) {
+        __atomic_fetch_add(&inode->sb->pages_used, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&pages_used, 1, __ATOMIC_RELAXED);
+    } else if (!costs && charged) {
         uncharge(inode, 1);
+    }
     return r;
+}
+
+/* A call ran out of memory: whether it is worth another try. */
+static bool more_memory(void)
+{
+    const struct process *p = current()->process;
+    return p != NULL && p->mm != NULL && mm_give_back(p->mm);
 }
 
 static int64_t memfs_read(struct file *f, struct uio *u, uint64_t *pos, bool nonblock UNUSED)
@@ -54,6 +95,8 @@ static int64_t memfs_read(struct file *f, struct uio *u, uint64_t *pos, bool non
         n = MIN(n, size - *pos);
         struct page *p;
         int r = pagecache_get(&inode->pages, *pos / PAGE_SIZE, &p);
+        if (r == -ENOMEM && more_memory())
+            continue;
         if (r == 0) {
             r = uio_put(u, (const char *)page_virt(p) + in, n);
             page_put(p);
@@ -94,6 +137,8 @@ static int64_t write_locked(struct inode *inode, struct uio *u, uint64_t *pos)
         size_t in = *pos % PAGE_SIZE, n = MIN(u->left, PAGE_SIZE - in), before = u->left;
         struct page *p;
         int r = dirty_page(inode, *pos / PAGE_SIZE, n == PAGE_SIZE, &p);
+        if (r == -ENOMEM && more_memory())
+            continue;
         if (r == 0) {
             r = uio_take(u, (char *)page_virt(p) + in, n);
             page_put(p);

@@ -540,6 +540,11 @@ int mm_for_each(struct mm *mm UNUSED, int (*fn)(const struct vma_info *v, void *
     return fn(&v, ctx);
 }
 
+bool mm_give_back(struct mm *mm UNUSED)
+{
+    return false;
+}
+
 void mm_stats_get(struct mm *mm UNUSED, struct mm_stats *ret)
 {
     *ret = (struct mm_stats){.virtual_bytes = PAGE_SIZE, .resident_bytes = PAGE_SIZE};

@@ -60,7 +60,7 @@ struct super {
     struct dentry *root;       // immutable
     struct dentry *mountpoint; // immutable; the covered dentry, NULL for the root
     struct list link;          // all supers, in mount order; immutable after vfs_init
-    uint64_t pages_max;        // immutable; dirty pages
+    uint64_t pages_max;        // immutable; dirty pages, of all filesystems together
     uint64_t pages_used;       // atomic
     uint64_t inodes_used;      // atomic
     uint64_t last_ino;         // protected by lock
@@ -246,6 +246,8 @@ NONNULL MUST_CHECK int memfs_fallocate(struct inode *inode, int mode, uint64_t o
                                        uint64_t len);
 NONNULL MUST_CHECK int64_t memfs_write(struct inode *inode, struct uio *u, uint64_t *pos,
                                        bool append);
+NONNULL void memfs_uncharge(struct super *sb, uint64_t pages); // dirty pages are gone
+uint64_t memfs_pages_used(void);               // dirty pages of all writable filesystems
 NONNULL void memfs_pin(struct inode *inode);   // it differs from the disk now: keep it
 NONNULL void inode_unpin(struct inode *inode); // its last name is gone
 NONNULL int inode_setattr(struct inode *inode, const struct attr_change *c);

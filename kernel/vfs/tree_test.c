@@ -271,7 +271,7 @@ static void test_tmpfs_is_bounded(struct test *t)
     while ((n = SYS(write, (uint64_t)fd, U(page), sizeof(page))) == 4096 && pages < 20000)
         pages++;
     CHECK_EQ(t, n, -ENOSPC);
-    CHECK_EQ(t, pages, 8192); // half of the host world's 64 MiB
+    CHECK(t, pages > 8100 && pages <= 8192); // half of the host world's 64 MiB, for all files
     CHECK_EQ(t, SYS(ftruncate, (uint64_t)fd, 0), 0);
     CHECK_EQ(t, SYS(pwrite64, (uint64_t)fd, U(page), 1, 0), 1);
     SYS(close, (uint64_t)fd);
