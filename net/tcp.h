@@ -56,7 +56,7 @@ NONNULL void tcp_rx_done(struct tcp *t, uint64_t n, uint64_t now);
 NONNULL uint64_t tcp_rx_ready(const struct tcp *t);
 
 /* WRITING. tcp_tx_span() gives room for up to `want` (>0) bytes: >0 bytes at *ret_p; -EAGAIN: the
- * send buffer is full (NET_OUT will come); -EPIPE: shut down or the connection is over; -ENOTCONN;
+ * send buffer is full (NET_OUT will come); -EPIPE: shut down, over, or never connected;
  * -ENOMEM: no packet (wait as for EAGAIN; NET_OUT comes); or the pending error, cleared.
  * tcp_tx_done() appends the n <= span bytes now written there. Nothing else may be called on this
  * socket between the two. tcp_tx_push() sends what may be sent (Nagle, windows); `more` promises

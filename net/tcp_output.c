@@ -373,7 +373,8 @@ void tcp_tail_probe(struct tcp *t)
                 send_new(t, p) == 0;
     if (!sent) {
         p = p != NULL ? p->prev : t->tx.tail;
-        if (p != NULL && (p->u.tx.marks & TX_SACKED) == 0 && tcp_packet_send(t, p) == 0) {
+        bool may = p != NULL && (p->u.tx.marks & TX_SACKED) == 0 && p->len <= t->mss;
+        if (may && tcp_packet_send(t, p) == 0) {
             p->u.tx.marks |= TX_EVER;
             t->probe_again = true;
             t->total_retrans++;

@@ -60,7 +60,8 @@ static void retransmit_timeout(struct tcp *t)
     if (t->backoff < 16)
         t->backoff++;
     struct pkt *head = t->tx.head;
-    if (tcp_packet_send(t, head) == 0) {
+    bool fits = head->len <= t->mss || tcp_packet_split(t, head, t->mss) == 0;
+    if (fits && tcp_packet_send(t, head) == 0) {
         n->count.tcp_retransmits++;
         t->total_retrans++;
         if ((head->u.tx.marks & TX_RETRANS) == 0)

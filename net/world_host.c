@@ -138,6 +138,30 @@ static bool wire_enter(struct machine *m, uint32_t len, uint64_t *ret_at)
     return true;
 }
 
+/* What the router in between answers to a packet that is too long. */
+static void refuse_long(struct machine *m, const uint8_t *data)
+{
+    struct {
+        struct eth_hdr eth;
+        struct ip_hdr ip;
+        struct icmp_hdr icmp;
+        uint8_t quote[28];
+    } PACKED f = {
+        .eth = {.type = be16(ETH_TYPE_IP)},
+        .ip = {.ver_ihl = 0x45,
+               .len = be16(56),
+               .ttl = 64,
+               .proto = IP_PROTO_ICMP,
+               .src = be32(0x0a0000fe),
+               .dst = be32(m->ip)},
+        .icmp = {.type = ICMP_UNREACHABLE, .code = ICMP_FRAG_NEEDED, .rest = be32(m->out.mtu)}};
+    memcpy(f.eth.dst, data + 6, 6);
+    memcpy(f.quote, data + 14, sizeof(f.quote));
+    f.ip.csum = csum_fold(csum_add(&f.ip, sizeof(f.ip), 0));
+    f.icmp.csum = csum_fold(csum_add(&f.icmp, sizeof(f.icmp) + sizeof(f.quote), 0));
+    frame_send(m, m, (const uint8_t *)&f, sizeof(f), m->world->now, false);
+}
+
 static void wire_send(struct machine *m, const uint8_t *data, uint32_t len, bool csum_ok)
 {
     struct world *w = m->world;
@@ -147,6 +171,10 @@ static void wire_send(struct machine *m, const uint8_t *data, uint32_t len, bool
         return;
     // Neighbour discovery gives up after three tries: its frames are spared.
     bool ip = len > 14 && load_be16(data + 12) == ETH_TYPE_IP;
+    if (ip && m->out.mtu != 0 && len > m->out.mtu + 14) {
+        refuse_long(m, data);
+        return;
+    }
     if (!wire_enter(m, len, &at) || (ip && world_chance(w, m->out.loss))) {
         m->frames_dropped++;
         return;

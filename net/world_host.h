@@ -19,6 +19,7 @@ struct link_model {
     uint64_t rate;                 // bits per second, 0: no limit
     uint64_t queue;                // bytes that may wait at the rate limit
     uint32_t loss, repeat, damage; // chances in a million
+    uint32_t mtu; // 0: any; a router on the way refuses longer packets and says so (RFC 1191)
 };
 
 struct frame; // on its way

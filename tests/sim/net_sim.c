@@ -312,6 +312,7 @@ static void plan(struct sim *s, uint64_t seed)
         .loss = world_random(r) % 2 == 0 ? (uint32_t)(world_random(r) % 100000) : 0,
         .repeat = world_random(r) % 4 == 0 ? (uint32_t)(world_random(r) % 50000) : 0,
         .damage = world_random(r) % 4 == 0 ? (uint32_t)(world_random(r) % 20000) : 0,
+        .mtu = world_random(r) % 5 == 0 ? 552 + (uint32_t)(world_random(r) % 1000) : 0,
     };
     struct net_config config = {
         .mtu = (uint16_t)(world_random(r) % 4 == 0 ? 576 + world_random(r) % 8000 : 1500),
