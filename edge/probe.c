@@ -180,7 +180,9 @@ static void poll_due(struct loop_timer *t)
     int n = snprintf(request, sizeof(request),
                      "GET /status HTTP/1.1\r\nHost: %s\r\nUser-Agent: skerry-edge/%s\r\n\r\n",
                      p->peer->name, p->edge->options.pop);
-    fetch_start(&p->fetch, request, (size_t)n, POLL_TIMEOUT_MS);
+    // The first on a connection needs a round trip to make it: 757 ms from Mumbai to Santiago.
+    uint32_t timeout_ms = p->fetch.lfd.fd < 0 ? 2 * POLL_TIMEOUT_MS : POLL_TIMEOUT_MS;
+    fetch_start(&p->fetch, request, (size_t)n, timeout_ms);
 }
 
 static void poller_free(struct poller *p)
