@@ -49,7 +49,7 @@ struct table {
     struct table_pop *pops;
 };
 
-/* Decode one line of the watch. 0; -EPROTO with err naming the member at fault; -ENOMEM. */
+/* Decode one line of the watch. 0, or a negative errno with err naming the member at fault. */
 NONNULL MUST_CHECK int table_load(const char *json, size_t len, struct table **ret,
                                   struct err *err);
 void table_free(struct table *t);
