@@ -28,7 +28,6 @@ enum {
     MAP_VALIDATED = 0x100fff | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |
                     MAP_NONBLOCK | MAP_STACK,
     PROT_ALL = MM_READ | MM_WRITE | MM_EXEC,
-    PROT_GROWS = 0x03000000, // PROT_GROWSDOWN, PROT_GROWSUP
 };
 
 static struct mm *my_mm(void)

@@ -10,6 +10,7 @@
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/pt.h"
+#include "kernel/sched/sched.h"
 #include "kernel/vfs/file.h"
 
 enum { PTE_OWNED = 1 << 9, FLUSH_SINGLE_MAX = 32 };
@@ -585,6 +586,7 @@ int mm_populate(struct mm *mm, uint64_t start, uint64_t end)
         mutex_unlock(&mm->lock);
         if (r < 0)
             return r == -ENOMEM ? r : -EFAULT;
+        sched_breathe();
     }
     return 0;
 }

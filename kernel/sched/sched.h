@@ -74,6 +74,15 @@ extern struct process kernel_process; // of kernel threads: pid 0
 /* Between kernel and user mode, and when idle: timers, deferred work, another task's turn. */
 NONNULL void cpu_do_work(struct cpu *c);
 
+/* For long work in the kernel, without locks: let timers, deferred work and other tasks have their
+ * turn if any is due. Task context. */
+static inline void sched_breathe(void)
+{
+    struct cpu *c = this_cpu();
+    if (UNLIKELY(__atomic_load_n(&c->need_work, __ATOMIC_RELAXED) != 0))
+        cpu_do_work(c);
+}
+
 void work_run(void); // sched/work.c: everything raised on this CPU
 void timers_init(struct cpu *c);
 void timers_run(void);                       // work context: what is due on this CPU
