@@ -54,8 +54,8 @@ struct instance_seen {
     bool gone;             // the agent knows that it is to go, and it is gone
     uint32_t failures;     // runs in a row that failed
     uint32_t unhealthy_ms; // since the agent wants it healthy in vain; 0 when healthy
-    bool edges_fresh;      // some POP reported lately, or there never was one
-    bool known;            // every such POP calls it healthy
+    bool edges_fresh;      // a POP of its region reported lately (or there is none at all)
+    bool known;            // every fresh POP has the table, those of its region call it healthy
     bool drained;          // every such POP has it draining with nothing in flight
     uint32_t unknown_ms;   // since it is healthy, but not known to fresh edges
 };

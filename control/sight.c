@@ -334,22 +334,35 @@ static const struct edge_instance *find_at_edge(const struct edge_report *r, con
     return NULL;
 }
 
+static bool stands_in(const struct pop_sight *p, const char *region)
+{
+    return strcmp(p->report.region, region) == 0;
+}
+
+/* Every fresh POP must have the table; whether the instance is well is said by the POPs of its own
+ * region, through which all others reach it (by all, when no POP stands there). */
 static void look_at_edges(const struct sight *s, struct instance_seen *i, uint64_t phase_version,
                           uint64_t now)
 {
-    uint32_t fresh = 0, knowing = 0, drained = 0;
+    uint32_t fresh = 0, applied = 0, drained = 0, judges = 0, content = 0;
+    bool has_own = false;
+    for (uint32_t n = 0; n < s->pops_len; n++)
+        has_own |= stands_in(&s->pops[n], i->region);
     for (uint32_t n = 0; n < s->pops_len; n++) {
         const struct pop_sight *p = &s->pops[n];
         if (!sight_pop_fresh(p, now))
             continue;
         const struct edge_instance *e = find_at_edge(&p->report, i->id);
-        bool applied = p->reported && p->report.version >= phase_version;
+        bool current = p->reported && p->report.version >= phase_version;
+        bool judge = !has_own || stands_in(p, i->region);
         fresh++;
-        knowing += e != NULL && e->healthy;
-        drained += applied && (e == NULL || e->in_flight == 0);
+        applied += current;
+        drained += current && (e == NULL || e->in_flight == 0);
+        judges += judge;
+        content += judge && e != NULL && e->healthy;
     }
-    i->edges_fresh = fresh > 0 || s->pops_len == 0;
-    i->known = i->edges_fresh && knowing == fresh;
+    i->edges_fresh = judges > 0 || s->pops_len == 0;
+    i->known = i->edges_fresh && applied == fresh && content == judges;
     i->drained = i->edges_fresh && drained == fresh;
 }
 

@@ -72,6 +72,23 @@ static void test_known_needs_every_fresh_pop(struct test *t)
     CHECK(t, !i.edges_fresh && !i.known && !i.drained);
 }
 
+static void test_own_region_judges(struct test *t)
+{
+    CLEANUP(sight_deinit) struct sight s = {0};
+    static const char elsewhere[] = "{\"version\":%d,\"region\":\"far\",\"services\":[]}";
+    char text[128];
+    CHECK(t, pop_says(&s, "p", POP(5, true, 0), 100));
+    snprintf(text, sizeof(text), elsewhere, 4);
+    CHECK(t, pop_says(&s, "q", text, 100));
+    CHECK(t, !look(&s, PHASE_SERVING, 5, 100).known); // q has not got that table yet
+    snprintf(text, sizeof(text), elsewhere, 5);
+    CHECK(t, pop_says(&s, "q", text, 100));
+    CHECK(t, look(&s, PHASE_SERVING, 5, 100).known); // what q thinks of it does not matter
+    CHECK(t, pop_says(&s, "q", text, 9000));
+    struct instance_seen i = look(&s, PHASE_SERVING, 5, 9000); // p is silent
+    CHECK(t, !i.edges_fresh && !i.known);
+}
+
 static void test_drained(struct test *t)
 {
     CLEANUP(sight_deinit) struct sight s = {0};
@@ -132,8 +149,12 @@ static void test_bad_reports(struct test *t)
 int main(void)
 {
     static const struct test_case cases[] = {
-        TEST_CASE(test_agent),     TEST_CASE(test_known_needs_every_fresh_pop),
-        TEST_CASE(test_drained),   TEST_CASE(test_remembered_pop_counts_until_it_is_stale),
-        TEST_CASE(test_announced), TEST_CASE(test_bad_reports)};
+        TEST_CASE(test_agent),
+        TEST_CASE(test_known_needs_every_fresh_pop),
+        TEST_CASE(test_own_region_judges),
+        TEST_CASE(test_drained),
+        TEST_CASE(test_remembered_pop_counts_until_it_is_stale),
+        TEST_CASE(test_announced),
+        TEST_CASE(test_bad_reports)};
     return test_main(cases, ARRAY_LEN(cases));
 }
