@@ -8,9 +8,9 @@
 #include "kernel/vfs/vfs.h"
 
 enum {
-    NODE_SHIFT = 5,
+    NODE_SHIFT = 6,
     NODE_SLOTS = 1 << NODE_SHIFT,
-    HEIGHT_MAX = 11,   // 55 bits of page index: more than any file has
+    HEIGHT_MAX = 9,    // 54 bits of page index: more than any file has
     WINDOW_FIRST = 16, // pages read around a random place, doubling while reading goes on in order
 };
 _Static_assert((int)WINDOW_FIRST <= (int)BLOCK_SEGS_MAX, "a window is one request");

@@ -603,7 +603,7 @@ int host_disk_open(const char *path, struct block_dev *ret)
     struct host_disk *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return -ENOMEM;
-    d->fd = open(path, O_RDONLY | O_CLOEXEC);
+    d->fd = open(path, O_RDWR | O_CLOEXEC);
     if (d->fd < 0 || fstat(d->fd, &st) < 0)
         return -ENOENT;
     *ret = (struct block_dev){.bytes = (uint64_t)st.st_size, .submit = disk_submit, .driver = d};
@@ -613,6 +613,14 @@ int host_disk_open(const char *path, struct block_dev *ret)
 void host_disk_fail(struct block_dev *d, bool fail)
 {
     ((struct host_disk *)d->driver)->fail = fail;
+}
+
+uint8_t host_disk_poke(struct block_dev *d, uint64_t at, uint8_t byte)
+{
+    const struct host_disk *disk = d->driver;
+    uint8_t old;
+    ASSERT(pread(disk->fd, &old, 1, (off_t)at) == 1 && pwrite(disk->fd, &byte, 1, (off_t)at) == 1);
+    return old;
 }
 
 void host_init(void)

@@ -18,3 +18,5 @@ void host_type(const char *text);      // typed on the console
 /* A file as a disk. */
 NONNULL int host_disk_open(const char *path, struct block_dev *ret);
 NONNULL void host_disk_fail(struct block_dev *d, bool fail); // reads end with -EIO
+/* Change a byte of the disk: what it was. */
+NONNULL uint8_t host_disk_poke(struct block_dev *d, uint64_t at, uint8_t byte);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "fs.h"
 
@@ -165,6 +166,55 @@ static void blocking(void)
     printf("reader: %s\n", (char *)said);
 }
 
+static volatile sig_atomic_t interrupted;
+static pthread_t main_thread;
+
+static void on_usr1(int signo)
+{
+    interrupted += signo == SIGUSR1;
+}
+
+/* Interrupt the other thread until it has noticed, then let its read go on. */
+static void *interrupter(void *arg)
+{
+    struct timespec t = {0, 10000000};
+    nanosleep(&t, NULL);
+    while (!interrupted) {
+        pthread_kill(main_thread, SIGUSR1);
+        nanosleep(&t, NULL);
+    }
+    nanosleep(&t, NULL);
+    write(*(int *)arg, "x", 1);
+    return NULL;
+}
+
+static void restarting(void)
+{
+    int p[2];
+    pthread_t t;
+    main_thread = pthread_self();
+    pipe(p);
+    for (int restart = 0; restart < 2; restart++) {
+        struct sigaction a = {.sa_handler = on_usr1, .sa_flags = restart ? SA_RESTART : 0};
+        sigaction(SIGUSR1, &a, NULL);
+        interrupted = 0;
+        pthread_create(&t, NULL, interrupter, &p[1]);
+        show(restart ? "read with SA_RESTART" : "read", read(p[0], buf, 1));
+        pthread_join(t, NULL);
+        if (!restart)
+            read(p[0], buf, 1);
+    }
+    // A write that moved something says how much.
+    struct sigaction a = {.sa_handler = on_usr1};
+    sigaction(SIGUSR1, &a, NULL);
+    int nobody[2];
+    pipe(nobody);
+    interrupted = 0;
+    pthread_create(&t, NULL, interrupter, &p[1]);
+    show("write, interrupted", write(nobody[1], buf, 100000));
+    pthread_join(t, NULL);
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -173,5 +223,6 @@ int main(void)
     packets();
     atomic();
     blocking();
+    restarting();
     return 0;
 }
