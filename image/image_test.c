@@ -179,7 +179,7 @@ static void test_build_refuses(struct test *t)
     CHECK_EQ(t, build("prog", "{\"Files\": [\"none\"]}", "x", &d, &e), -ENOENT);
     CHECK(t, strstr(e.text, "/none") != NULL);
     CHECK_EQ(t,
-             build("prog", "{\"MapDirs\": {\"prog\": \"/etc\"}, \"Files\": [\"/etc/hosts\"]}", "x",
+             build("prog", "{\"MapDirs\": {\"prog\": \"/etc\"}, \"Files\": [\"/etc/passwd\"]}", "x",
                    &d, &e),
              -EISDIR);
     CLEANUP(image_closep) struct image *im = NULL;

@@ -135,7 +135,7 @@ def main():
     ok = True
     try:
         say("A planet: cities, measured round trips, BGP routers, four regions with a POP each")
-        skerry("lab", "up", str(ROOT / "examples/planet.yaml"))
+        skerry("lab", "up", str(ROOT / "examples/planet.yaml"), quiet=True)
         say("skerry up examples/region/skerry.yaml")
         skerry("up", str(EXAMPLE / "skerry.yaml"), "--yes")
         say("From every city: each region's instance directly, then the one anycast address")

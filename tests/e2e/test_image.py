@@ -102,7 +102,7 @@ def test_config(skerry, store, program, tmp_path):
     (site / "one.txt").write_text("one")
     shutil.copy(program, site / "hello")
     (site / "config.json").write_text(json.dumps({
-        "Program": "hello", "Args": ["a"], "Env": {"K": "v w"}, "Files": ["one.txt", "/etc/hosts"],
+        "Program": "hello", "Args": ["a"], "Env": {"K": "v w"}, "Files": ["one.txt", "/etc/passwd"],
         "Dirs": ["src"], "MapDirs": {"src/*": "/var/www"}}))
     create(skerry, "site", "-c", site / "config.json", "-a", "b", "-e", "K=x")
     info = json.loads(skerry("image", "inspect", "site", "--json").stdout)
@@ -112,8 +112,8 @@ def test_config(skerry, store, program, tmp_path):
     assert files["/var/www/link"]["target"] == "sub/a.txt"
     assert files["/one.txt"]["kind"] == "file"
     assert skerry("image", "cat", "site", "/var/www/link").stdout == "a"
-    hosts = pathlib.Path("/etc/hosts").read_text()
-    assert skerry("image", "cat", "site", "/etc/hosts").stdout == hosts
+    users = pathlib.Path("/etc/passwd").read_text()
+    assert skerry("image", "cat", "site", "/etc/passwd").stdout == users
 
 
 @pytest.mark.parametrize("text, wanted", [
