@@ -118,17 +118,6 @@ int shim_poll(struct pollfd *fds_user, unsigned long n, int timeout_ms)
     return ready != 0;
 }
 
-int unix_sock_new(uint16_t type UNUSED, struct sock **ret UNUSED)
-{
-    return -EAFNOSUPPORT; // they need the tree of files
-}
-
-int uio_take(struct uio *u, void *to, size_t n)
-{
-    int r = uio_take_atomic(u, to, n);
-    return r == 0 ? 0 : uio_take_atomic(u, to, n); // "missing" pages come at the second try
-}
-
 static int64_t no_io(struct file *f UNUSED, struct uio *u UNUSED, uint64_t *pos UNUSED,
                      bool nonblock UNUSED)
 {

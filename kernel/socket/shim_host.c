@@ -48,6 +48,7 @@ struct host_task {
     bool woken; // protected by cpu
 };
 
+static struct process process = {.pid = 1};
 static pthread_mutex_t cpu = PTHREAD_MUTEX_INITIALIZER; // whoever runs kernel code holds it
 
 static struct host_task *task_self(void)
@@ -56,6 +57,7 @@ static struct host_task *task_self(void)
     if (me == NULL) {
         pthread_condattr_t attr;
         me = calloc(1, sizeof(*me)); // lives as long as the test
+        me->task.process = &process;
         pthread_condattr_init(&attr);
         pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
         pthread_cond_init(&me->cond, &attr);
@@ -151,11 +153,15 @@ void task_cancel_sleep(void)
 {
 }
 
+bool shim_never_sleep;
+
 int task_sleep(uint64_t deadline_ns, bool interruptible UNUSED)
 {
     struct host_task *h = task_self();
     struct timespec until = {(time_t)(deadline_ns / NS_PER_SEC), (long)(deadline_ns % NS_PER_SEC)};
     int r = 0;
+    if (shim_never_sleep)
+        return -EINTR;
     while (!h->woken && r == 0) {
         if (deadline_ns == DEADLINE_NEVER)
             pthread_cond_wait(&h->cond, &cpu);
@@ -374,9 +380,15 @@ static void page_sleep(void)
     shim_enter();
 }
 
+uintptr_t shim_user_start, shim_user_end;
+
 static int user_copy(void *to, const void *from, uint64_t user, size_t n)
 {
-    if (n > 0 && (user < USER_LOW || !user_range_ok(user, n)))
+    if (n == 0)
+        return 0;
+    if (user < USER_LOW || !user_range_ok(user, n))
+        return -EFAULT;
+    if (shim_user_end != 0 && (user < shim_user_start || user + n > shim_user_end))
         return -EFAULT;
     memcpy(to, from, n);
     return 0;
@@ -437,6 +449,32 @@ int uio_from_user(struct uio *ret, struct uio_seg *segs, unsigned max, uint64_t 
     for (uint64_t i = 0; i < count; i++)
         ret->left += segs[i].len;
     return 0;
+}
+
+int uio_take(struct uio *u, void *to, size_t n)
+{
+    uint8_t *p = to;
+    while (n > 0) {
+        size_t part = MIN(n, (size_t)u->seg->len - u->seg_done);
+        int r = copy_from_user(p, u->seg->base + u->seg_done, part);
+        if (r < 0)
+            return r;
+        p += part;
+        n -= part;
+        u->left -= part;
+        u->seg_done += part;
+        if (u->seg_done == u->seg->len && u->seg_count > 1) {
+            u->seg++;
+            u->seg_count--;
+            u->seg_done = 0;
+        }
+    }
+    return 0;
+}
+
+int unix_sock_new(uint16_t type UNUSED, struct sock **ret UNUSED)
+{
+    return -EAFNOSUPPORT; // they need the tree of files
 }
 
 // ---- the rest of the kernel ----
