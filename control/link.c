@@ -25,10 +25,11 @@ static int on_line(void *ctx, const char *line, size_t len)
     return 0;
 }
 
-static void on_state(UNUSED void *ctx, const char *why)
+static void on_state(void *ctx, const char *why)
 {
+    const struct link *l = ctx;
     if (why == NULL)
-        log_info("controller is there", "%s", "");
+        log_info("controller is there", "address=%s", l->base.text);
     else
         log_warn("controller is away", "why=\"%s\"", why);
 }
