@@ -11,9 +11,11 @@ static struct list buckets[BUCKETS];             // protected by dcache_lock
 static struct list inode_buckets[INODE_BUCKETS]; // protected by dcache_lock
 static struct list lru;                          // protected by dcache_lock; oldest first
 static unsigned lru_count;                       // protected by dcache_lock
+static unsigned lru_max;                         // immutable after dcache_init
 
-void dcache_init(void)
+void dcache_init(uint64_t memory_pages)
 {
+    lru_max = (unsigned)MIN(memory_pages / 8, (uint64_t)DENTRIES_MAX); // some 5 % of the memory
     for (unsigned i = 0; i < BUCKETS; i++)
         list_init(&buckets[i]);
     for (unsigned i = 0; i < INODE_BUCKETS; i++)
@@ -229,7 +231,7 @@ static struct dentry *retire(struct dentry *d)
         return NULL;
     d->flags |= DENTRY_LRU;
     list_push_back(&lru, &d->lru);
-    if (++lru_count <= DENTRIES_MAX)
+    if (++lru_count <= lru_max)
         return NULL;
     d = LIST_ENTRY(lru.next, struct dentry, lru);
     lru_off(d);

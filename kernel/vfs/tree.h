@@ -121,7 +121,7 @@ struct dentry {
 
 // --- dcache.c ---
 
-void dcache_init(void);
+void dcache_init(uint64_t memory_pages);
 /* A dentry with one reference; takes over the caller's reference to inode (NULL: no such name) on
  * success. Not hashed. parent NULL: a root. NULL when memory is short. */
 MUST_CHECK struct dentry *dentry_new(struct super *sb, struct dentry *parent, const char *name,

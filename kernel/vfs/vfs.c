@@ -128,7 +128,7 @@ int vfs_init(struct block_dev *dev, uint64_t erofs_bytes)
     struct mem_stats m;
     mem_stats_get(&m);
     uint64_t pages = m.total_bytes / PAGE_SIZE / 2; // as Linux: half of the memory
-    dcache_init();
+    dcache_init(m.total_bytes / PAGE_SIZE);
     pagecache_module_init();
     root_super = super_new(&memfs_root_ops, "overlay", pages);
     if (root_super == NULL)
