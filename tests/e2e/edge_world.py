@@ -216,10 +216,14 @@ class Instance:
     def _serve(self, conn):
         try:
             stream = conn.makefile("rb")
+            before = 0
             while True:
                 head = read_head(stream)
                 if head is None:
                     return
+                before += 1
+                if head.target == "/only-fresh" and before > 1:
+                    return  # as a server that had closed the kept connection just now
                 if head.fields.get("user-agent") == "skerry-health":
                     conn.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                                  % (200 if self.healthy else 500))
