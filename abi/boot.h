@@ -14,7 +14,8 @@
  *     skerry.arg=VALUE                         added to the manifest's arguments, may repeat
  *     skerry.trace                             print system calls on the console
  *     virtio_mmio.device=SIZE@ADDR:IRQ         as Linux; QEMU's microvm does not add it by itself
- *                                               with acpi=off unless auto-kernel-cmdline=on
+ *                                               with acpi=off unless auto-kernel-cmdline=on;
+ *                                               devices on PCI bus 0 (q35) need no word
  *
  * What the kernel tells the host: one byte at a time on I/O port BOOT_STATUS_PORT (QEMU:
  * -chardev ... -device isa-debugcon,iobase=0xe9,chardev=ID), lines of text:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel/drivers/virtio.h"
+#include "base/fmt.h"
 #include "kernel/arch/x86_64/console.h"
-#include "kernel/arch/x86_64/irq.h"
 #include "kernel/boot/params.h"
 #include "kernel/drivers/block.h"
 #include "kernel/mm/kmem.h"
@@ -55,7 +55,7 @@ int virtio_queue_start(struct virtio_dev *d, uint16_t index, uint16_t size_max,
                        struct virtio_queue *ret)
 {
     uint16_t size = size_max, max = d->transport->queue_max(d, index);
-    ASSERT(size <= VQ_SIZE_MAX);
+    ASSERT(size <= VQ_SIZE_MAX && index < VIRTIO_QUEUES_MAX);
     if (max == 0)
         return -ENODEV;
     while (size > max)
@@ -77,15 +77,9 @@ int virtio_queue_start(struct virtio_dev *d, uint16_t index, uint16_t size_max,
     uint64_t phys = page_phys(page);
     d->transport->queue_set(d, index, size, phys, phys + vq_avail_offset(size),
                             phys + vq_used_offset(size));
+    if (d->queues <= index)
+        d->queues = (uint16_t)(index + 1);
     return 0;
-}
-
-static void device_irq(void *ctx)
-{
-    struct virtio_dev *d = ctx;
-    uint32_t what = d->transport->irq_ack(d);
-    if (what != 0)
-        d->interrupt(d, what);
 }
 
 int virtio_ready(struct virtio_dev *d, void (*interrupt)(struct virtio_dev *d, uint32_t what),
@@ -93,7 +87,7 @@ int virtio_ready(struct virtio_dev *d, void (*interrupt)(struct virtio_dev *d, u
 {
     d->interrupt = interrupt;
     d->driver = driver;
-    int r = irq_register(d->gsi, true, device_irq, d);
+    int r = d->transport->irq_start(d);
     if (r < 0)
         return r;
     d->transport->status_set(d, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK |
@@ -139,6 +133,19 @@ static int device_start(struct virtio_dev *d)
     }
 }
 
+/* Start what a transport has opened; negative: it is not used. */
+static int opened_start(struct virtio_dev *d, int r, const char *where)
+{
+    if (r == 0) {
+        r = device_start(d);
+        if (r < 0)
+            d->transport->status_set(d, VIRTIO_FAILED);
+    }
+    if (r < 0 && r != -ENODEV)
+        kprintf("virtio device at %s: not usable (error %d)\n", where, -r);
+    return r;
+}
+
 void virtio_probe(void)
 {
     for (unsigned i = 0; i < boot_params.mmio_count; i++) {
@@ -147,15 +154,10 @@ void virtio_probe(void)
         if (d == NULL)
             return;
         int r = virtio_mmio_open(m->address, m->bytes, m->gsi, d);
-        if (r == 0) {
-            r = device_start(d);
-            if (r == 0)
-                continue;
-            d->transport->status_set(d, VIRTIO_FAILED);
-        }
-        if (r != -ENODEV)
-            kprintf("virtio device at 0x%lx: not usable (error %d)\n", (unsigned long)m->address,
-                    -r);
-        kfree(d);
+        char where[24];
+        fmt(where, sizeof(where), "0x%lx", (unsigned long)m->address);
+        if (opened_start(d, r, where) < 0)
+            kfree(d);
     }
+    virtio_pci_probe(opened_start);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* Virtio 1.x devices: what the drivers share. A transport (MMIO; PCI has its place in the same
- * table) carries registers and interrupts; the drivers see queues, features and configuration.
+/* Virtio 1.x devices: what the drivers share. A transport (MMIO or PCI) carries registers and
+ * interrupts; the drivers see queues, features and configuration.
  *
  * A device that lies about anything is reset and dead: one line on the console, -EIO to its users,
  * no fault here. */
@@ -22,7 +22,13 @@ enum virtio_status { // 2.1
     VIRTIO_FAILED = 128,
 };
 
-enum { VIRTIO_IRQ_QUEUE = 1, VIRTIO_IRQ_CONFIG = 2 };
+enum { VIRTIO_QUEUES_MAX = 8 }; // of one device that we use
+
+/* What an interrupt is about: a bit for each queue (all of them where the transport cannot tell
+ * them apart) and one for the configuration. */
+#define VIRTIO_IRQ_CONFIG   (1u << 31)
+#define VIRTIO_IRQ_QUEUE(i) (1u << (i))
+#define VIRTIO_IRQ_QUEUES   (VIRTIO_IRQ_QUEUE(VIRTIO_QUEUES_MAX) - 1)
 
 struct virtio_dev;
 
@@ -36,7 +42,7 @@ struct virtio_transport {
     void (*queue_set)(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
                       uint64_t avail, uint64_t used);
     void (*notify)(struct virtio_dev *d, uint16_t index);
-    uint32_t (*irq_ack)(struct virtio_dev *d); // VIRTIO_IRQ_*, acknowledged; interrupt context
+    int (*irq_start)(struct virtio_dev *d); // d->interrupt is called from here on; 0 or an error
     uint32_t (*config_generation)(struct virtio_dev *d);
     uint8_t (*config_byte)(struct virtio_dev *d, unsigned offset);
 };
@@ -45,8 +51,10 @@ struct virtio_dev {
     const struct virtio_transport *transport; // immutable
     volatile uint8_t *regs;                   // immutable; the transport's
     size_t regs_bytes;                        // immutable
-    unsigned gsi;                             // immutable
+    void *transport_data;                     // immutable; the transport's
+    unsigned gsi;                             // immutable; MMIO's interrupt line
     uint32_t id;                              // immutable; VIRTIO_ID_*
+    uint16_t queues;                          // set up; immutable after virtio_ready
     uint64_t features;                        // negotiated; immutable after virtio_start
     bool dead;                                // atomic; never comes back
     /* The driver's, immutable after virtio_ready: called in interrupt context with VIRTIO_IRQ_*. */
@@ -66,7 +74,7 @@ NONNULL MUST_CHECK int virtio_start(struct virtio_dev *d, uint64_t wanted);
  * -ENODEV: no such queue; -ENOMEM. */
 NONNULL MUST_CHECK int virtio_queue_start(struct virtio_dev *d, uint16_t index, uint16_t size_max,
                                           struct virtio_queue *ret);
-/* Last step: interrupts flow, the device may work. 0 or irq_register's error. */
+/* Last step: interrupts flow, the device may work. 0 or the error of registering them. */
 NONNULL MUST_CHECK int virtio_ready(struct virtio_dev *d,
                                     void (*interrupt)(struct virtio_dev *d, uint32_t what),
                                     void *driver);
@@ -91,6 +99,10 @@ NONNULL uint64_t virtio_config(struct virtio_dev *d, unsigned offset, unsigned b
  * something that we can drive. */
 NONNULL MUST_CHECK int virtio_mmio_open(uint64_t phys, uint64_t bytes, unsigned gsi,
                                         struct virtio_dev *ret);
+
+/* Calls start for each PCI function: with 0 and the opened device, or with the error (as above)
+ * that opening it met. A negative answer: the device is not used. */
+NONNULL void virtio_pci_probe(int (*start)(struct virtio_dev *d, int opened, const char *where));
 
 /* The drivers. 0: the device is theirs and lives on; otherwise it is reset and forgotten. */
 NONNULL MUST_CHECK int virtio_blk_start(struct virtio_dev *d);

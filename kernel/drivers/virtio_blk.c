@@ -209,7 +209,7 @@ static void blk_work(struct work *w)
 static void blk_interrupt(struct virtio_dev *d, uint32_t what)
 {
     struct blk *b = d->driver;
-    if (what & VIRTIO_IRQ_QUEUE)
+    if (what & VIRTIO_IRQ_QUEUES)
         work_raise(&b->work);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Virtio over MMIO, version 2 (virtio 1.2, 4.2). The device's registers are 32 bits wide. */
+#include "kernel/arch/x86_64/irq.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/mm/kmem.h"
 
@@ -94,12 +95,21 @@ static void mmio_notify(struct virtio_dev *d, uint16_t index)
     put(d, REG_QUEUE_NOTIFY, index);
 }
 
-static uint32_t mmio_irq_ack(struct virtio_dev *d)
+static void mmio_irq(void *ctx)
 {
-    uint32_t what = get(d, REG_INTERRUPT_STATUS) & (VIRTIO_IRQ_QUEUE | VIRTIO_IRQ_CONFIG);
-    if (what != 0)
-        put(d, REG_INTERRUPT_ACK, what);
-    return what;
+    enum { IRQ_QUEUE = 1, IRQ_CONFIG = 2 }; // 4.2.2, InterruptStatus
+    struct virtio_dev *d = ctx;
+    uint32_t what = get(d, REG_INTERRUPT_STATUS) & (IRQ_QUEUE | IRQ_CONFIG);
+    if (what == 0)
+        return;
+    put(d, REG_INTERRUPT_ACK, what);
+    d->interrupt(d, (what & IRQ_QUEUE ? VIRTIO_IRQ_QUEUES : 0) |
+                        (what & IRQ_CONFIG ? VIRTIO_IRQ_CONFIG : 0));
+}
+
+static int mmio_irq_start(struct virtio_dev *d)
+{
+    return irq_register(d->gsi, true, mmio_irq, d);
 }
 
 static uint32_t mmio_config_generation(struct virtio_dev *d)
@@ -121,7 +131,7 @@ static const struct virtio_transport mmio_transport = {
     .queue_max = mmio_queue_max,
     .queue_set = mmio_queue_set,
     .notify = mmio_notify,
-    .irq_ack = mmio_irq_ack,
+    .irq_start = mmio_irq_start,
     .config_generation = mmio_config_generation,
     .config_byte = mmio_config_byte,
 };

@@ -356,11 +356,10 @@ static void config_work(struct work *w)
 static void vnet_interrupt(struct virtio_dev *d, uint32_t what)
 {
     struct vnet *v = d->driver;
-    if (what & VIRTIO_IRQ_QUEUE) {
+    if (what & VIRTIO_IRQ_QUEUE(QUEUE_RX))
         work_raise(&v->rx_work);
-        if (__atomic_load_n(&v->irq_tx, __ATOMIC_RELAXED))
-            work_raise(&v->tx_work);
-    }
+    if ((what & VIRTIO_IRQ_QUEUE(QUEUE_TX)) && __atomic_load_n(&v->irq_tx, __ATOMIC_RELAXED))
+        work_raise(&v->tx_work);
     if (what & VIRTIO_IRQ_CONFIG)
         work_raise(&v->config_work);
 }

@@ -69,7 +69,7 @@ static void rng_work(struct work *w)
 static void rng_interrupt(struct virtio_dev *d, uint32_t what)
 {
     struct rng *r = d->driver;
-    if (what & VIRTIO_IRQ_QUEUE)
+    if (what & VIRTIO_IRQ_QUEUES)
         work_raise(&r->work);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/test.h"
+#include "kernel/arch/x86_64/irq.h"
 #include "kernel/drivers/block.h"
 #include "kernel/drivers/netdev.h"
 #include "kernel/drivers/virtio.h"
@@ -70,11 +71,22 @@ static void fake_notify(struct virtio_dev *d UNUSED, uint16_t index)
     ((uint16_t *)q->used)[2 + 4 * q->size] = q->seen; // tell me of the next
 }
 
-static uint32_t fake_irq_ack(struct virtio_dev *d UNUSED)
+void virtio_pci_probe(int (*start)(struct virtio_dev *, int, const char *) UNUSED)
 {
-    uint32_t what = fake.irq ? VIRTIO_IRQ_QUEUE : 0;
+}
+
+static void fake_irq(void *ctx)
+{
+    struct virtio_dev *d = ctx;
+    bool raised = fake.irq;
     fake.irq = false;
-    return what;
+    if (raised)
+        d->interrupt(d, VIRTIO_IRQ_QUEUES);
+}
+
+static int fake_irq_start(struct virtio_dev *d)
+{
+    return irq_register(0, true, fake_irq, d);
 }
 
 static uint32_t fake_generation(struct virtio_dev *d UNUSED)
@@ -96,7 +108,7 @@ static const struct virtio_transport fake_transport = {
     .queue_max = fake_queue_max,
     .queue_set = fake_queue_set,
     .notify = fake_notify,
-    .irq_ack = fake_irq_ack,
+    .irq_start = fake_irq_start,
     .config_generation = fake_generation,
     .config_byte = fake_config_byte,
 };

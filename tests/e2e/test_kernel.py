@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -15,6 +16,7 @@ MACHINES = {
     "microvm": ["-M", "microvm,acpi=off,pit=off,pic=off,rtc=off",
                 "-global", "virtio-mmio.force-legacy=false"],
     "q35": ["-M", "q35", "-bios", "qboot.rom"],
+    "q35 seabios": ["-M", "q35"],
 }
 
 pytestmark = pytest.mark.skipif(not KERNEL.exists(), reason="no kernel.elf in this build")
@@ -38,7 +40,8 @@ def compiled(tmp_path_factory):
 class Machine:
     """A QEMU with the kernel; its console is a pipe, its status channel a file."""
 
-    def __init__(self, tmp_path, program, cmdline="", machine="microvm", cpu="max", memory="64M"):
+    def __init__(self, tmp_path, program, cmdline="", machine="microvm", cpu="max", memory="64M",
+                 devices=()):
         self.status_path = tmp_path / "status"
         self.monitor_path = tmp_path / "monitor"
         words = ["qemu-system-x86_64", *MACHINES[machine], "-cpu", cpu, "-accel", "tcg",
@@ -47,7 +50,7 @@ class Machine:
                  "-chardev", f"file,id=status,path={self.status_path}",
                  "-device", "isa-debugcon,iobase=0xe9,chardev=status",
                  "-device", "isa-debug-exit,iobase=0x501,iosize=1",
-                 "-monitor", f"unix:{self.monitor_path},server,nowait"]
+                 "-monitor", f"unix:{self.monitor_path},server,nowait", *devices]
         if program is not None:
             words += ["-initrd", str(program)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -249,3 +252,60 @@ def test_no_leak(tmp_path, compiled):
     assert status == ["up", "exit 0"]
     assert output == [f"{k}: ok" for k in
                       ("threads", "memory", "far apart", "descriptors", "signals")]
+
+
+# ---- virtio over PCI ----
+
+@pytest.fixture
+def image(skerry, tmp_path, monkeypatch):
+    """Make an image of a program; where its file is."""
+    monkeypatch.setenv("SKERRY_STORE", str(tmp_path / "store"))
+
+    def create(program, *words):
+        r = skerry("image", "create", "img", program, *words)
+        assert r.returncode == 0, r.stderr
+        return next((tmp_path / "store/images").iterdir())
+
+    return create
+
+
+def disk(path, *more):
+    return ["-drive", f"file={path},format=raw,if=none,readonly=on,id=disk",
+            "-device", ",".join(("virtio-blk-pci,drive=disk", *more))]
+
+
+@pytest.mark.parametrize("machine", ["q35", "q35 seabios"])
+@pytest.mark.parametrize("option", ["vectors=2", "vectors=1", "disable-legacy=on"])
+def test_pci_disk(tmp_path, compiled, image, machine, option):
+    """With a vector for the queue or one for all; BARs placed by the firmware or by us."""
+    path = image(compiled("ends"), "-a", "from the disk")
+    output, status = run(tmp_path, None, "", machine,
+                         devices=[*disk(path, option), "-device", "virtio-rng-pci"])
+    assert status == ["up", "exit 0"], output
+    assert output == ["from the disk"]
+
+
+def test_pci_without_msix(tmp_path, compiled, image):
+    path = image(compiled("ends"))
+    output, status = run(tmp_path, None, "", "q35", devices=disk(path, "vectors=0"))
+    assert output[0] == "virtio device at pci 1.0: not usable (error 22)"
+    assert status == ["panic nothing to run: no disk and no module"]
+
+
+def test_pci_net(tmp_path, image):
+    server = tmp_path / "server"
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-static", "-o", str(server),
+                    str(ROOT / "tests/guest/epoll_server.c")], check=True)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    net = ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:8080",
+           "-device", "virtio-net-pci,netdev=net"]
+    with Machine(tmp_path, None, "", "q35", devices=[*disk(image(server)), *net]) as m:
+        m.read_until(b"listening")
+        url = f"http://127.0.0.1:{port}/"
+        for _ in range(3):
+            answer = urllib.request.urlopen(url, timeout=SECONDS_MAX).read()
+            assert answer == b"Hello from skerry!\n"
+        body = urllib.request.urlopen(url + "bytes/1000000", timeout=SECONDS_MAX).read()
+        assert len(body) == 1000000
