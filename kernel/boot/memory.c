@@ -1,32 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* hvm_start_info of the PVH boot protocol (xen/include/public/arch-x86/hvm/start_info.h). We run on
- * the boot page tables here: the first GiB is at KERNEL_OFFSET. */
+/* What the start info tells. We run on the boot page tables here: the first GiB is at address 0. */
 #include "kernel/boot/memory.h"
 
 #include "base/mem.h"
 #include "kernel/arch/x86_64/console.h"
+#include "kernel/boot/start_info.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/layout.h"
 
-struct hvm_start_info {
-    uint32_t magic, version, flags, nr_modules;
-    uint64_t modlist_paddr, cmdline_paddr, rsdp_paddr;
-    uint64_t memmap_paddr; // version 1 on
-    uint32_t memmap_entries, reserved;
-};
-
-struct hvm_module {
-    uint64_t paddr, size, cmdline_paddr, reserved;
-};
-
-struct hvm_memory {
-    uint64_t addr, size;
-    uint32_t type, reserved;
-};
-
 enum {
-    START_MAGIC = 0x336ec578,
-    MEMORY_RAM = 1,
     LOW_RESERVED = 0x8000,    // page 0 and room for the start code of further CPUs
     BOOT_MAPPED = 1 << 30,    // what the boot page tables map
     FIRMWARE_START = 0x80000, // the firmware's data area may start here
@@ -35,14 +17,13 @@ enum {
 
 struct boot_memory boot_memory;
 char boot_cmdline[BOOT_CMDLINE_MAX];
-extern char kernel_end[];
 
 /* Boot-time physical memory, NULL when it lies outside what is mapped. */
 static const void *boot_view(uint64_t phys, uint64_t bytes)
 {
     if (phys == 0 || phys > BOOT_MAPPED || bytes > BOOT_MAPPED - phys)
         return NULL;
-    return (const void *)(KERNEL_OFFSET + phys);
+    return (const void *)phys;
 }
 
 static void region_add(uint64_t start, uint64_t end)
@@ -66,7 +47,7 @@ static void region_add(uint64_t start, uint64_t end)
 static void early_init(void)
 {
     struct boot_memory *m = &boot_memory;
-    uint64_t start = ALIGN_UP((uint64_t)kernel_end - KERNEL_OFFSET, (uint64_t)PAGE_SIZE);
+    uint64_t start = ALIGN_UP(image_phys(kernel_end), (uint64_t)PAGE_SIZE);
     for (unsigned i = 0; i < m->ram_count; i++) {
         struct boot_region r = m->ram[i];
         if (r.start > start || r.end <= start)

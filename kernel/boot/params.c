@@ -187,6 +187,8 @@ static bool parse_word(char *word, struct boot_params *r)
         r->trace = true;
         return true;
     }
+    if (strcmp(word, "skerry.nokaslr") == 0)
+        return true; // boot/place.c has heeded it
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         size_t len = strlen(words[i].name);
         if (strncmp(word, words[i].name, len) == 0)

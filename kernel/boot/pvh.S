@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one entry: PVH (xen docs/misc/pvh.pandoc). 32-bit protected mode, paging off, EBX = physical
- * address of hvm_start_info. We build a map of the first GiB, low and high, enter long mode and
- * call kernel_main on the boot stack; mm/kmap.c replaces the map by the final one. */
-#define OFFSET 0xffffffff80000000
-#define PHYS(x) ((x) - OFFSET)
+ * address of hvm_start_info. We map the first GiB at address 0, enter long mode, let boot_place map
+ * the image where it is to run, go on there and call kernel_main on the boot stack; kmap_init
+ * replaces the map by the final one. Only distances within the image are used: it is linked for
+ * no address. */
+#define IMAGE_PHYS 0x100000 /* kernel/mm/layout.h; pvh_start is the image's first byte */
+#define PHYS(x) ((x) - pvh_start + IMAGE_PHYS)
 
     .section .note.pvh, "a", @note
     .align 4
     .long 4, 8, 18 /* name and description size, XEN_ELFNOTE_PHYS32_ENTRY */
     .asciz "Xen"
-    .quad PHYS(pvh_start)
+    .quad IMAGE_PHYS
 
     .section .boot.text, "ax", @progbits
     .code32
@@ -31,9 +33,7 @@ pvh_start:
     dec %ecx
     jnz 1b
     movl $PHYS(boot_pd) + 3, PHYS(boot_pdpt_low)
-    movl $PHYS(boot_pd) + 3, PHYS(boot_pdpt_high) + 510 * 8
     movl $PHYS(boot_pdpt_low) + 3, PHYS(boot_pml4)
-    movl $PHYS(boot_pdpt_high) + 3, PHYS(boot_pml4) + 511 * 8
 
     mov %cr4, %eax
     or $0xa0, %eax /* PAE, PGE */
@@ -51,10 +51,7 @@ pvh_start:
 
     .code64
 start64:
-    movabs $start_high, %rax
-    jmp *%rax
-start_high:
-    movabs $boot_stack_top, %rsp
+    lea boot_stack_top(%rip), %rsp
     xor %eax, %eax
     mov %eax, %ds
     mov %eax, %es
@@ -63,10 +60,17 @@ start_high:
     mov %eax, %gs
     mov %ebx, %edi
     xor %ebp, %ebp
+    call boot_place /* all that is virtual is so far above the physical addresses */
+    lea start_high(%rip), %rcx
+    add %rax, %rcx
+    jmp *%rcx
+start_high:
+    lea boot_stack_top(%rip), %rsp
+    mov %ebx, %edi
+    xor %ebp, %ebp
     call kernel_main
     ud2
 
-    .section .rodata
     .align 8
 boot_gdt:
     .quad 0
@@ -80,7 +84,6 @@ boot_gdt_pointer:
     .globl boot_pml4
 boot_pml4:      .skip 4096
 boot_pdpt_low:  .skip 4096
-boot_pdpt_high: .skip 4096
 boot_pd:        .skip 4096
     .skip 16384
 boot_stack_top:

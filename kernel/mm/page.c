@@ -44,9 +44,8 @@ void *page_virt(const struct page *p)
 static void add_without(uint64_t start, uint64_t end, unsigned hole)
 {
     const struct boot_memory *m = &boot_memory;
-    extern char kernel_start[];
     const struct boot_region holes[] = {
-        {(uint64_t)kernel_start - KERNEL_OFFSET, m->early_next},
+        {IMAGE_PHYS, m->early_next},
         {ALIGN_DOWN(m->module_start, (uint64_t)PAGE_SIZE),
          ALIGN_UP(m->module_end, (uint64_t)PAGE_SIZE)},
     };

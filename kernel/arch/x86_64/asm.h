@@ -145,11 +145,11 @@ static inline void wrfsbase(uint64_t v)
 }
 
 /* User access window (SMAP). The bytes are a 3-byte NOP until cpu_init finds SMAP and writes stac
- * or clac over them; the places are listed in .smap_patch as pairs (address, is clac). */
+ * or clac over them; the places are listed in .smap_patch as pairs (how far from here, is clac). */
 #define SMAP_NOP_AND_NOTE(is_clac)                                                                 \
     "1: .byte 0x0f, 0x1f, 0x00\n"                                                                  \
     ".pushsection .smap_patch, \"a\"\n"                                                            \
-    ".quad 1b, " #is_clac "\n"                                                                     \
+    ".long 1b - ., " #is_clac "\n"                                                                 \
     ".popsection\n"
 
 static inline void user_access_begin(void)

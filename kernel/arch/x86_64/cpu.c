@@ -102,10 +102,10 @@ static void control_registers(const struct cpu_features *f)
 static void smap_patch(void)
 {
     extern const struct {
-        uint64_t at, is_clac;
+        int32_t at, is_clac;
     } smap_patch_start[], smap_patch_end[];
     for (__auto_type p = &smap_patch_start[0]; p < &smap_patch_end[0]; p++) {
-        uint8_t *code = (uint8_t *)p->at;
+        uint8_t *code = (uint8_t *)((uint64_t)&p->at + (uint64_t)(int64_t)p->at);
         code[1] = 0x01;
         code[2] = p->is_clac ? 0xca : 0xcb;
     }

@@ -5,7 +5,7 @@
 .macro SMAP_CLAC
 9:  .byte 0x0f, 0x1f, 0x00
     .pushsection .smap_patch, "a"
-    .quad 9b, 1
+    .long 9b - ., 1
     .popsection
 .endm
 
@@ -70,7 +70,8 @@ syscall_entry:
     cmp $SYSCALL_ROWS, %rax
     jae 1f
     lea (%rax, %rax, 2), %rcx
-    mov syscall_table(, %rcx, 8), %rcx
+    lea syscall_table(%rip), %r11
+    mov (%r11, %rcx, 8), %rcx
     test %rcx, %rcx
     jz 1f
     mov %rsp, %rdi
@@ -165,7 +166,10 @@ trap_common:
     or %gs:CPU_NEED_WORK, %ecx
     jnz return_work
     jmp return_to_user
-1:  cmpq $return_iretq, 16(%rsp) /* iretq itself failed: GS is the user's already */
+1:  push %rax
+    lea return_iretq(%rip), %rax
+    cmp %rax, 24(%rsp) /* iretq itself failed: GS is the user's already */
+    pop %rax
     jne 3f
     swapgs
 3:  PUSH_GENERAL
@@ -253,7 +257,7 @@ kthread_first:
     ud2
 
     .section .fixup, "a"
-    .quad return_iretq, return_iretq_bad
+    .long return_iretq - ., return_iretq_bad - .
     .text
 /* iretq refused the user's registers (a bad address from rt_sigreturn): the process ends. */
 return_iretq_bad:

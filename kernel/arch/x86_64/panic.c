@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The kernel gives up: say why on both channels, with registers and the calls that led here. Uses
- * as little of the kernel as it can. `addr2line -fe kernel.elf ADDRESS...` names the lines. */
+ * as little of the kernel as it can. Addresses of calls are printed as linked, without the slide:
+ * `addr2line -fe kernel.elf ADDRESS...` names the lines. */
 #include "base/fmt.h"
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/console.h"
@@ -13,20 +14,23 @@ static void backtrace(uint64_t rbp)
 {
     char line[DEPTH_MAX * 20];
     size_t len = 0;
+    const uint64_t text = (uint64_t)kernel_start, text_end = (uint64_t)rodata_start;
     for (int i = 0; i < DEPTH_MAX && rbp % 8 == 0; i++) {
         // Frames lie on kernel stacks: VMAP or the image's boot stack.
-        if (rbp < VMAP || (rbp >= VMAP + DIRECT_BYTES && rbp < KERNEL_OFFSET))
+        bool boot_stack = rbp >= (uint64_t)data_start && rbp < (uint64_t)kernel_end - 16;
+        if (!boot_stack && (rbp < VMAP || rbp >= VMAP + DIRECT_BYTES))
             break;
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (frame[1] < KERNEL_OFFSET)
+        if (frame[1] < text || frame[1] >= text_end)
             break;
-        len += fmt(line + len, sizeof(line) - len, " %lx", (unsigned long)frame[1]);
+        len += fmt(line + len, sizeof(line) - len, " %lx",
+                   (unsigned long)(frame[1] - kernel_slide()));
         if (frame[0] <= rbp)
             break;
         rbp = frame[0];
     }
     if (len > 0)
-        kprintf("called from%s", line);
+        kprintf("called from%s, slide %lx", line, (unsigned long)kernel_slide());
 }
 
 static void registers(const struct regs *r)

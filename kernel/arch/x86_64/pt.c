@@ -148,7 +148,7 @@ uint64_t kmap_phys(uint64_t address)
 static uint64_t *early_table(uint64_t *ret_phys)
 {
     *ret_phys = boot_early_alloc(PAGE_SIZE);
-    uint64_t *table = (uint64_t *)(KERNEL_OFFSET + *ret_phys);
+    uint64_t *table = (uint64_t *)*ret_phys;
     memset(table, 0, PAGE_SIZE);
     return table;
 }
@@ -156,24 +156,34 @@ static uint64_t *early_table(uint64_t *ret_phys)
 /* Protection of one page of the kernel's image. */
 static uint64_t image_flags(uint64_t phys, bool direct)
 {
-    extern char kernel_start[], rodata_start[], data_start[];
-    uint64_t at = phys + KERNEL_OFFSET;
-    if (at >= (uint64_t)data_start || at < (uint64_t)kernel_start)
+    if (phys >= image_phys(data_start) || phys < IMAGE_PHYS)
         return PTE_PRESENT | PTE_GLOBAL | PTE_WRITE | PTE_NX;
-    if (at >= (uint64_t)rodata_start || direct)
+    if (phys >= image_phys(rodata_start) || direct)
         return PTE_PRESENT | PTE_GLOBAL | PTE_NX;
     return PTE_PRESENT | PTE_GLOBAL;
 }
 
-/* One table of small pages for 2 MiB of the image. */
-static uint64_t image_table(uint64_t phys, bool direct)
+/* One table of small pages for 2 MiB of RAM that the image lies in. */
+static uint64_t direct_table(uint64_t phys)
 {
     uint64_t table_phys, *table = early_table(&table_phys);
-    extern char kernel_end[];
-    uint64_t end = direct ? UINT64_MAX : (uint64_t)kernel_end - KERNEL_OFFSET;
-    for (unsigned i = 0; i < ENTRIES && phys < end; i++, phys += PAGE_SIZE)
-        table[i] = phys | image_flags(phys, direct);
+    for (unsigned i = 0; i < ENTRIES; i++, phys += PAGE_SIZE)
+        table[i] = phys | image_flags(phys, true);
     return table_phys | PTE_PRESENT | PTE_WRITE;
+}
+
+/* The image where it runs. boot_place keeps it within one GiB, the one of this table. */
+static void image_map(uint64_t *gib)
+{
+    uint64_t phys = IMAGE_PHYS, table_phys, *table = NULL;
+    for (uint64_t at = (uint64_t)kernel_start; at < (uint64_t)kernel_end; at += PAGE_SIZE) {
+        if (table == NULL || index_of(at, 0) == 0) {
+            table = early_table(&table_phys);
+            gib[index_of(at, 1)] = table_phys | PTE_PRESENT | PTE_WRITE;
+        }
+        table[index_of(at, 0)] = phys | image_flags(phys, false);
+        phys += PAGE_SIZE;
+    }
 }
 
 static uint64_t direct_gib(uint64_t phys, uint64_t end, uint64_t image_end)
@@ -183,26 +193,24 @@ static uint64_t direct_gib(uint64_t phys, uint64_t end, uint64_t image_end)
         return phys | flags;
     uint64_t table_phys, *table = early_table(&table_phys);
     for (unsigned i = 0; i < ENTRIES && phys < end; i++, phys += LARGE_BYTES)
-        table[i] = phys < image_end ? image_table(phys, true) : phys | flags;
+        table[i] = phys < image_end ? direct_table(phys) : phys | flags;
     return table_phys | PTE_PRESENT | PTE_WRITE;
 }
 
 void kmap_init(void)
 {
-    extern char kernel_end[];
-    uint64_t image_end = ALIGN_UP((uint64_t)kernel_end - KERNEL_OFFSET, (uint64_t)LARGE_BYTES);
+    uint64_t image_end = ALIGN_UP(image_phys(kernel_end), (uint64_t)LARGE_BYTES);
     uint64_t root_phys, direct_phys, vmap_phys, high_phys, image_phys;
     uint64_t *root = early_table(&root_phys), *direct = early_table(&direct_phys);
     uint64_t *high = early_table(&high_phys), *image = early_table(&image_phys);
     early_table(&vmap_phys);
     for (uint64_t at = 0; at < boot_memory.ram_end; at += GIB)
         direct[at / GIB] = direct_gib(at, boot_memory.ram_end, image_end);
-    for (uint64_t at = 0; at < image_end; at += LARGE_BYTES)
-        image[at / LARGE_BYTES] = image_table(at, false);
+    image_map(image);
     root[index_of(DIRECT_MAP, 3)] = direct_phys | PTE_PRESENT | PTE_WRITE;
     root[index_of(VMAP, 3)] = vmap_phys | PTE_PRESENT | PTE_WRITE;
     root[index_of(KERNEL_OFFSET, 3)] = high_phys | PTE_PRESENT | PTE_WRITE;
-    high[index_of(KERNEL_OFFSET, 2)] = image_phys | PTE_PRESENT | PTE_WRITE;
+    high[index_of((uint64_t)kernel_start, 2)] = image_phys | PTE_PRESENT | PTE_WRITE;
     kernel_root = root_phys;
     write_cr3(root_phys);
 }

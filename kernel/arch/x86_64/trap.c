@@ -14,16 +14,21 @@
 enum { PF_PRESENT = 1, PF_WRITE = 2, PF_USER = 4, PF_FETCH = 16 };
 
 struct fixup {
-    uint64_t at, go_on;
+    int32_t at, go_on; // each as its distance from itself
 };
+
+static uint64_t fixup_address(const int32_t *distance)
+{
+    return (uint64_t)distance + (uint64_t)(int64_t)*distance;
+}
 
 /* Where the kernel goes on after a fault at this instruction, or 0. */
 static uint64_t fixup_for(uint64_t rip)
 {
     extern const struct fixup fixup_start[], fixup_end[];
     for (const struct fixup *f = fixup_start; f < fixup_end; f++)
-        if (f->at == rip)
-            return f->go_on;
+        if (fixup_address(&f->at) == rip)
+            return fixup_address(&f->go_on);
     return 0;
 }
 

@@ -13,7 +13,7 @@ static bool range_ok(uint64_t user, size_t n)
 
 /* The instruction before this note may fault on a user address; the trap handler goes on at the
  * label `fault` then (trap.c). */
-#define MAY_FAULT(at) ".pushsection .fixup, \"a\"\n.quad " #at "b, %l[fault]\n.popsection\n"
+#define MAY_FAULT(at) ".pushsection .fixup, \"a\"\n.long " #at "b - ., %l[fault] - .\n.popsection\n"
 
 static int copy(void *to, const void *from, size_t n)
 {
