@@ -14,6 +14,7 @@
  *     skerry.arg=VALUE                         added to the manifest's arguments, may repeat
  *     skerry.trace                             print system calls on the console
  *     skerry.nokaslr                           run where it is linked, not at a random place
+ *     skerry.trial=NAME                        break the kernel: its own tests (boot/trial.c)
  *     virtio_mmio.device=SIZE@ADDR:IRQ         as Linux; QEMU's microvm does not add it by itself
  *                                               with acpi=off unless auto-kernel-cmdline=on;
  *                                               devices on PCI bus 0 (q35) need no word

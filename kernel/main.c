@@ -15,6 +15,7 @@
 #include "kernel/boot/manifest.h"
 #include "kernel/boot/memory.h"
 #include "kernel/boot/params.h"
+#include "kernel/boot/trial.h"
 #include "kernel/drivers/block.h"
 #include "kernel/linux/process.h"
 #include "kernel/main.h"
@@ -105,6 +106,8 @@ static void start_program(UNUSED void *ctx)
     static struct manifest m;
     struct image_header header = {0};
     console_input_init();
+    if (boot_params.trial != NULL && !trial_run(boot_params.trial))
+        panic("no such trial: '%s'", boot_params.trial);
     virtio_probe();
     struct block_dev *dev = block_dev_get(0);
     if (dev != NULL)
@@ -140,6 +143,7 @@ void kernel_main(uint32_t start_info_phys)
     sched_init_cpu(&boot_cpu);
     kmap_init();
     page_init();
+    cpu_ist_init(&boot_cpu);
     apic_init();
     apic_init_cpu();
     clock_init();

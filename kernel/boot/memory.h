@@ -21,6 +21,8 @@ struct boot_memory {
 extern struct boot_memory boot_memory;
 extern char boot_cmdline[BOOT_CMDLINE_MAX];
 
+extern uint64_t boot_stack_guard; // boot/place.c: random, its lowest byte 0 to end strings
+
 /* Copies everything out of the start info. Panics on a boot protocol it does not know. */
 void boot_memory_init(uint32_t start_info_phys);
 /* Zeroed, contiguous physical memory behind the kernel's image; never freed. */

@@ -151,6 +151,12 @@ static bool parse_arg(char *value, struct boot_params *r)
     return true;
 }
 
+static bool parse_trial(char *value, struct boot_params *r)
+{
+    r->trial = value;
+    return true;
+}
+
 /* SIZE@ADDR:IRQ, where SIZE may end with K (Linux Documentation/admin-guide/kernel-parameters). */
 static bool parse_mmio(char *value, struct boot_params *r)
 {
@@ -177,6 +183,7 @@ static const struct {
     {"skerry.host=", parse_host},   {"skerry.epoch=", parse_epoch},
     {"skerry.tsc_khz=", parse_tsc}, {"skerry.env=", parse_env},
     {"skerry.arg=", parse_arg},     {"virtio_mmio.device=", parse_mmio},
+    {"skerry.trial=", parse_trial},
 };
 
 static bool parse_word(char *word, struct boot_params *r)

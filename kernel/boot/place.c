@@ -22,6 +22,7 @@ static const uint64_t GIB = 1 << 30, TOP_FREE = 4 << 20;
 uint64_t boot_place(uint32_t start_info_phys);
 
 extern uint64_t boot_pml4[ENTRIES], relr_start[], relr_end[]; // pvh.S, kernel.ld
+uint64_t boot_stack_guard;
 static uint64_t pdpt[ENTRIES] __attribute__((aligned(PAGE)));
 static uint64_t pd[ENTRIES] __attribute__((aligned(PAGE)));
 static uint64_t pt[2][ENTRIES] __attribute__((aligned(PAGE))); // kernel.ld bounds the image
@@ -93,6 +94,7 @@ uint64_t boot_place(uint32_t start_info_phys)
     uint64_t phys = (uint64_t)kernel_start, end = (uint64_t)kernel_end;
     uint64_t slide = has_word(start_info_phys, "skerry.nokaslr") ? 0 : slide_pick(end);
     uint64_t offset = KERNEL_OFFSET + slide;
+    boot_stack_guard = entropy() << 8;
     if (slide != 0)
         relocate(slide, KERNEL_OFFSET);
     boot_pml4[ENTRIES - 1] = (uint64_t)pdpt | TABLE_FLAGS;

@@ -113,6 +113,21 @@ void kstack_free(uint64_t top)
     slot_free(slot);
 }
 
+uint64_t kstack_new_page(void)
+{
+    struct page *p = page_alloc(0);
+    spin_lock(&lock);
+    uint64_t guard = mmio_next;
+    mmio_next += 2 * PAGE_SIZE;
+    spin_unlock(&lock);
+    if (p != NULL && guard + 2 * PAGE_SIZE <= VMAP_STACKS &&
+        kmap_page(guard + PAGE_SIZE, page_phys(p), PTE_WRITE | PTE_NX))
+        return guard + 2 * PAGE_SIZE;
+    if (p != NULL)
+        page_put(p);
+    return 0;
+}
+
 bool kstack_guard_hit(uint64_t address)
 {
     return address >= VMAP_STACKS && address < slot_top(SLOTS_MAX) &&

@@ -145,6 +145,31 @@ def test_random_place(tmp_path):
     assert run(tmp_path, None, "skerry.nokaslr")[0][1] == f"{traces[0][0]}, slide 0"
 
 
+@pytest.mark.parametrize("trial, why", [
+    ("stack", "panic kernel stack overflow at "),
+    ("frame", "panic stack frame overwritten"),
+    ("null", "panic exception 14 at ffffffff80.*, address 8"),
+    ("text", "panic exception 14 at "),
+    ("text-direct", "panic exception 14 at .*, address ffff8"),
+    ("rodata", "panic exception 14 at "),
+    ("run-data", "panic exception 14 at "),
+    ("assert", r"panic .*trial.c:\d+: assertion failed: "),
+])
+def test_trial(tmp_path, trial, why):
+    """What the kernel must not do it cannot do, and it says what it tried and who called."""
+    output, status = run(tmp_path, None, f"skerry.trial={trial}")
+    assert re.match(why, status[0]), status
+    assert any(s.startswith("called from ffffffff8") for s in output), output
+
+
+def test_cpu_guards(tmp_path, compiled):
+    """What CPUID offers is switched on: UMIP, SMEP and SMAP."""
+    with Machine(tmp_path, compiled("ends"), "skerry.arg=term") as m:
+        m.read_until(b"waiting\n")
+        cr4 = int(re.search(r"CR4=([0-9a-f]+)", m.monitor("info registers"))[1], 16)
+    assert [bit for bit in (11, 20, 21) if not cr4 >> bit & 1] == []
+
+
 def test_not_a_program(tmp_path):
     text = tmp_path / "text"
     text.write_text("this is no ELF file\n" * 10)
@@ -215,12 +240,13 @@ def test_trace(tmp_path, compiled):
 
 
 def test_whole_in_itself():
-    """Nothing from libc, sanitizers or the stack protector; no page is writable and executable."""
+    """Nothing from libc or sanitizers; no page is writable and executable; frames are guarded."""
     undefined = subprocess.run(["nm", "-u", str(KERNEL)], capture_output=True, text=True,
                                check=True).stdout
     assert undefined == ""
     names = subprocess.run(["nm", str(KERNEL)], capture_output=True, text=True, check=True).stdout
-    assert not re.search(r"__(asan|ubsan|tsan|sanitizer|gcov|stack_chk)", names)
+    assert not re.search(r"__(asan|ubsan|tsan|sanitizer|gcov)", names)
+    assert " T __stack_chk_fail" in names or " t __stack_chk_fail" in names
     headers = subprocess.run(["readelf", "-lW", str(KERNEL)], capture_output=True, text=True,
                              check=True).stdout
     flags = re.findall(r"^  LOAD .* ([RWE ]{3}) 0x", headers, re.M)

@@ -5,7 +5,10 @@
 
 #include "base/mem.h"
 #include "kernel/arch/x86_64/asm.h"
+#include "kernel/boot/memory.h"
+#include "kernel/arch/x86_64/console.h"
 #include "kernel/linux/syscall.h"
+#include "kernel/mm/vmap.h"
 
 _Static_assert(SYSCALLS_MAX == SYSCALL_ROWS, "entry.S");
 _Static_assert(sizeof(struct syscall_entry) == 24, "entry.S");
@@ -123,11 +126,6 @@ static void gdt_init(struct cpu *c)
         (sizeof(c->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
     c->gdt[SEL_TSS / 8 + 1] = tss >> 32;
     c->tss.iomap = sizeof(c->tss);
-    for (unsigned i = 0; i < IST_COUNT; i++) {
-        uint8_t *top = c->ist[i] + IST_BYTES - 16;
-        memcpy(top, &c, sizeof(c)); // trap_paranoid finds its CPU here
-        c->tss.ist[i] = (uint64_t)top;
-    }
     struct {
         uint16_t limit;
         uint64_t base;
@@ -142,6 +140,17 @@ static void gdt_init(struct cpu *c)
                      :
                      : "m"(pointer), "i"(SEL_KERNEL_CODE), "r"(SEL_KERNEL_DATA), "r"(SEL_TSS)
                      : "rax", "memory");
+}
+
+void cpu_ist_init(struct cpu *c)
+{
+    for (unsigned i = 0; i < IST_COUNT; i++) {
+        uint64_t top = kstack_new_page();
+        if (top == 0)
+            panic("out of memory at start");
+        *(struct cpu **)(top - 16) = c; // trap_paranoid finds its CPU here
+        c->tss.ist[i] = top - 16;
+    }
 }
 
 static void idt_init(void)
@@ -184,11 +193,14 @@ void cpu_set_kernel_stack(struct cpu *c, uint64_t top)
     c->tss.rsp[0] = top;
 }
 
-void cpu_init(struct cpu *c, bool trace)
+/* The guard of stack frames changes under this function: it has none itself. */
+__attribute__((no_stack_protector)) void cpu_init(struct cpu *c, bool trace)
 {
     bool first = cpu_count == 0;
     c->self = c;
     c->id = cpu_count;
+    c->stack_guard = boot_stack_guard;
+    wrmsr(MSR_GS_BASE, (uint64_t)c);
     if (first) {
         features_find(&cpu_features);
         idt_init();
@@ -199,9 +211,10 @@ void cpu_init(struct cpu *c, bool trace)
         smap_patch();
     gdt_init(c);
     idt_load();
-    wrmsr(MSR_GS_BASE, (uint64_t)c);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_FS_BASE, 0);
+    if (!first)
+        cpu_ist_init(c);
     if (cpu_features.rdtscp)
         wrmsr(MSR_TSC_AUX, c->id);
     syscall_msrs(trace);

@@ -67,7 +67,7 @@ struct tss {
 } PACKED;
 _Static_assert(sizeof(struct tss) == 104, "SDM volume 3, 7.7");
 
-enum { CPUS_MAX = 64, IST_BYTES = 4096, IST_COUNT = 2, GDT_WORDS = 7 };
+enum { CPUS_MAX = 64, IST_COUNT = 2, GDT_WORDS = 7 };
 
 struct mm;
 struct runq;
@@ -81,6 +81,7 @@ struct cpu {
     struct task *current;    // own CPU
     uint32_t need_work;      // atomic, CPU_WORK_*
     uint32_t id;             // immutable
+    uint64_t stack_guard;    // immutable, one value for all CPUs, for tasks wander between them
     struct task *user_owner; // whose FPU and segment bases are loaded; own CPU
     struct mm *active_mm;    // whose tables CR3 holds, with a reference; own CPU
     struct work *works;      // own CPU, interrupts off: newest first
@@ -88,12 +89,12 @@ struct cpu {
     struct timers *timers;   // immutable
     struct tss tss;          // own CPU
     uint64_t gdt[GDT_WORDS]; // immutable
-    uint8_t ist[IST_COUNT][IST_BYTES] __attribute__((aligned(16)));
 };
 _Static_assert(offsetof(struct cpu, kernel_rsp) == CPU_KERNEL_RSP, "entry.S");
 _Static_assert(offsetof(struct cpu, user_rsp) == CPU_USER_RSP, "entry.S");
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "entry.S");
 _Static_assert(offsetof(struct cpu, need_work) == CPU_NEED_WORK, "entry.S");
+_Static_assert(offsetof(struct cpu, stack_guard) == CPU_GUARD, "kernel/meson.build");
 _Static_assert(offsetof(struct task, need_work) == TASK_NEED_WORK, "entry.S");
 
 extern struct cpu *cpus[CPUS_MAX];
@@ -123,4 +124,7 @@ struct cpu_features {
 extern struct cpu_features cpu_features;
 
 void cpu_init(struct cpu *c, bool trace); // tables, control registers, MSRs of the calling CPU
+/* The stacks of its own that some exceptions have; needs the page allocator, so that the first CPU
+ * calls it later. Panics when memory is short. */
+NONNULL void cpu_ist_init(struct cpu *c);
 void cpu_set_kernel_stack(struct cpu *c, uint64_t top);

@@ -6,6 +6,7 @@
 #define CPU_USER_RSP   16
 #define CPU_CURRENT    24
 #define CPU_NEED_WORK  32
+#define CPU_GUARD      40 // kernel/meson.build tells the compiler
 
 #define TASK_NEED_WORK 48
 

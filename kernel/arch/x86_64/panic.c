@@ -23,8 +23,8 @@ static void backtrace(uint64_t rbp)
         const uint64_t *frame = (const uint64_t *)rbp;
         if (frame[1] < text || frame[1] >= text_end)
             break;
-        len += fmt(line + len, sizeof(line) - len, " %lx",
-                   (unsigned long)(frame[1] - kernel_slide()));
+        len +=
+            fmt(line + len, sizeof(line) - len, " %lx", (unsigned long)(frame[1] - kernel_slide()));
         if (frame[0] <= rbp)
             break;
         rbp = frame[0];
@@ -76,6 +76,13 @@ void panic_regs(const struct regs *r, const char *format, ...)
     va_list args;
     va_start(args, format);
     give_up(r, r->rbp, format, args);
+}
+
+/* The compiler's call when the guard at the end of a frame has changed. */
+NORETURN void __stack_chk_fail(void);
+void __stack_chk_fail(void)
+{
+    panic("stack frame overwritten in the caller of this");
 }
 
 void assert_failed(const char *what, const char *file, int line)

@@ -7,6 +7,7 @@
 #include "kernel/arch/x86_64/machine.h"
 #include "kernel/arch/x86_64/trap.h"
 #include "kernel/linux/signal.h"
+#include "kernel/mm/layout.h"
 #include "kernel/mm/space.h"
 #include "kernel/mm/vmap.h"
 #include "kernel/sched/sched.h"
@@ -39,10 +40,8 @@ static void kernel_fault(struct regs *r, uint64_t address)
         r->rip = go_on;
         return;
     }
-    if (r->vector == TRAP_PAGE && kstack_guard_hit(address))
-        panic_regs(r, "kernel stack overflow");
     panic_regs(r, "exception %lu at %lx, address %lx", (unsigned long)r->vector,
-               (unsigned long)r->rip, (unsigned long)address);
+               (unsigned long)(r->rip - kernel_slide()), (unsigned long)address);
 }
 
 static void page_fault(struct regs *r)
@@ -145,14 +144,25 @@ int fpu_error_code(bool simd)
     return raised & 0x20 ? FPE_FLTRES : FPE_FLTINV;
 }
 
+/* An overflow of the kernel's stack ends here: there is no room for the page fault's frame. */
+static void double_fault(struct regs *r)
+{
+    uint64_t address = read_cr2();
+    if (kstack_guard_hit(address))
+        panic_regs(r, "kernel stack overflow at %lx", (unsigned long)(r->rip - kernel_slide()));
+    panic_regs(r, "double fault");
+}
+
 static void exception(struct regs *r)
 {
     if (r->vector == TRAP_PAGE)
         page_fault(r);
     else if (r->vector == TRAP_NMI)
         return; // nobody sends one on purpose
-    else if (r->vector == TRAP_DOUBLE || r->vector == TRAP_MACHINE)
-        panic_regs(r, r->vector == TRAP_DOUBLE ? "double fault" : "machine check");
+    else if (r->vector == TRAP_DOUBLE)
+        double_fault(r);
+    else if (r->vector == TRAP_MACHINE)
+        panic_regs(r, "machine check");
     else if (regs_user(r))
         user_exception(r);
     else
