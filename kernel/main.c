@@ -139,7 +139,7 @@ void kernel_main(uint32_t start_info_phys)
     int r = params_parse(boot_cmdline, &boot_params, &bad);
     if (r < 0)
         panic("command line: cannot understand '%s'", bad);
-    cpu_init(&boot_cpu, boot_params.trace);
+    cpu_init(&boot_cpu, 0, boot_params.trace);
     sched_init_cpu(&boot_cpu);
     kmap_init();
     page_init();

@@ -101,9 +101,7 @@ static uint64_t deliverable(const struct signal_state *s, const struct task *t)
 static void notice(struct task *t)
 {
     __atomic_fetch_or(&t->need_work, TASK_WORK_SIGNAL, __ATOMIC_RELAXED);
-    task_wake(t);
-    if (t->sched->cpu != this_cpu())
-        cpu_need_work(t->sched->cpu, CPU_WORK_RESCHED); // it looks when it is next in the kernel
+    task_notify(t);
 }
 
 static bool takes(const struct task *t, int signo)

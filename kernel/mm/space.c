@@ -10,10 +10,11 @@
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/pt.h"
+#include "kernel/arch/x86_64/tlb.h"
 #include "kernel/sched/sched.h"
 #include "kernel/vfs/file.h"
 
-enum { PTE_OWNED = 1 << 9, FLUSH_SINGLE_MAX = 32 };
+enum { PTE_OWNED = 1 << 9 };
 
 static uint64_t pte_for(uint64_t phys, const struct vma *v, bool owned)
 {
@@ -27,17 +28,11 @@ static uint64_t pte_for(uint64_t phys, const struct vma *v, bool owned)
     return e;
 }
 
-/* Entries in [start, end) of mm have lost rights: no CPU may go on using them. */
+/* Entries in [start, end) of mm have lost rights: no CPU may go on using them. Returns when none
+ * does, so that what they led to may be freed. Task context, with mm->lock. */
 static void flush(struct mm *mm, uint64_t start, uint64_t end)
 {
-    if (this_cpu()->active_mm != mm)
-        return;
-    if ((end - start) >> PAGE_SHIFT > FLUSH_SINGLE_MAX) {
-        write_cr3(mm->root);
-        return;
-    }
-    for (uint64_t at = start; at < end; at += PAGE_SIZE)
-        invlpg(at);
+    tlb_flush(&mm->cpus, mm->root, start, end);
 }
 
 struct mm *mm_new(void)
@@ -45,7 +40,7 @@ struct mm *mm_new(void)
     struct mm *mm = kzalloc(sizeof(*mm));
     if (mm == NULL)
         return NULL;
-    mm->refs = 1;
+    mm->refs = mm->holds = 1;
     mutex_init(&mm->lock);
     mm->map_top = USER_END;
     mm->root = pt_root_new();
@@ -62,23 +57,66 @@ static void vma_free(struct vma *v)
     kfree(v);
 }
 
-static void zap_leaf(uint64_t *entry, UNUSED uint64_t address, void *ctx)
+/* Pages whose entries are gone, until no CPU can reach them any more. */
+enum { GATHER_MAX = 64 };
+struct gather {
+    struct mm *mm;
+    unsigned count;
+    uint64_t start, end; // of their addresses
+    struct page *pages[GATHER_MAX];
+};
+
+static void gather_flush(struct gather *g)
 {
-    struct mm *mm = ctx;
-    struct page *p = page_of(virt_of(*entry & PTE_ADDR));
-    *entry = 0;
-    mm->resident--;
-    page_put(p);
+    if (g->count == 0)
+        return;
+    flush(g->mm, g->start, g->end);
+    g->mm->resident -= g->count;
+    while (g->count > 0)
+        page_put(g->pages[--g->count]);
 }
 
-/* Drop every page in [start, end). On one CPU the pages may be put before the flush, because no
- * user code runs in between. */
+static void zap_leaf(uint64_t *entry, uint64_t address, void *ctx)
+{
+    struct gather *g = ctx;
+    if (g->count == GATHER_MAX)
+        gather_flush(g);
+    if (g->count == 0)
+        g->start = address;
+    g->end = address + PAGE_SIZE;
+    g->pages[g->count++] = page_of(virt_of(*entry & PTE_ADDR));
+    *entry = 0;
+}
+
+/* Drop every page in [start, end). */
 static void zap(struct mm *mm, uint64_t start, uint64_t end)
 {
-    uint64_t before = mm->resident;
-    pt_for_each(mm->root, start, end, zap_leaf, mm);
-    if (mm->resident != before)
-        flush(mm, start, end);
+    struct gather g;
+    g.mm = mm;
+    g.count = 0;
+    pt_for_each(mm->root, start, end, zap_leaf, &g);
+    gather_flush(&g);
+}
+
+/* Free the page tables that lie wholly in [start, end), where no pages are any more. */
+static void free_tables(struct mm *mm, uint64_t start, uint64_t end)
+{
+    struct list freed;
+    list_init(&freed);
+    pt_free_tables(mm->root, start, end, &freed);
+    if (list_empty(&freed))
+        return;
+    flush(mm, 0, USER_END); // drops cached upper levels too
+    for (struct list *n; (n = list_pop_front(&freed)) != NULL;)
+        page_put(LIST_ENTRY(n, struct page, link));
+}
+
+static void release(struct mm *mm)
+{
+    if (__atomic_sub_fetch(&mm->holds, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    pt_root_free(mm->root);
+    kfree(mm);
 }
 
 void mm_put(struct mm *mm)
@@ -86,25 +124,29 @@ void mm_put(struct mm *mm)
     if (mm == NULL || __atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     zap(mm, 0, USER_END);
-    pt_free_tables(mm->root, 0, USER_END + PAGE_SIZE);
+    free_tables(mm, 0, USER_END + PAGE_SIZE);
     for (struct vma *v; (v = vma_find(&mm->vmas, 0)) != NULL;) {
         vma_remove(&mm->vmas, v);
         vma_free(v);
     }
-    pt_root_free(mm->root);
-    kfree(mm);
+    release(mm);
 }
 
+/* What a CPU holds on to is only the root table, so that the last release may happen in the
+ * scheduler. */
 void mm_activate(struct mm *mm)
 {
     struct cpu *c = this_cpu();
     struct mm *before = c->active_mm;
+    if (before == mm && c->mm_loaded)
+        return;
+    c->active_mm = mm;
+    tlb_load(before != NULL ? &before->cpus : NULL, &mm->cpus, mm->root);
     if (before == mm)
         return;
-    __atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
-    c->active_mm = mm;
-    write_cr3(mm->root);
-    mm_put(before);
+    __atomic_fetch_add(&mm->holds, 1, __ATOMIC_RELAXED);
+    if (before != NULL)
+        release(before);
 }
 
 static struct vma *vma_alloc(void)
@@ -178,11 +220,8 @@ static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end)
     const uint64_t span = 2 << 20;
     low = MAX(ALIGN_DOWN(start, span), ALIGN_UP(low, span));
     high = MIN(ALIGN_UP(end, span), ALIGN_DOWN(high, span));
-    if (low < high) {
-        pt_free_tables(mm->root, low, high);
-        if (this_cpu()->active_mm == mm)
-            write_cr3(mm->root); // drops cached upper levels too
-    }
+    if (low < high)
+        free_tables(mm, low, high);
     return 0;
 }
 
@@ -507,7 +546,9 @@ static int fault_write_present(struct mm *mm, const struct vma *v, uint64_t *e, 
             return -ENOMEM;
         memcpy(page_virt(copy), page_virt(old), PAGE_SIZE);
         *e = pte_for(page_phys(copy), v, true);
+        flush(mm, ALIGN_DOWN(address, (uint64_t)PAGE_SIZE), address + 1);
         page_put(old);
+        return 0;
     }
     flush(mm, ALIGN_DOWN(address, (uint64_t)PAGE_SIZE), address + 1);
     return 0;
@@ -543,12 +584,14 @@ static void give_back_leaf(uint64_t *entry, uint64_t address, void *ctx)
  * was something. */
 static bool give_back_locked(struct mm *mm)
 {
+    struct gather g;
     uint64_t before = mm->resident;
+    g.mm = mm;
+    g.count = 0;
     for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL; v = vma_next(v))
         if (v->file != NULL && !v->shared)
-            pt_for_each(mm->root, v->start, v->end, give_back_leaf, mm);
-    if (mm->resident != before)
-        flush(mm, 0, USER_END);
+            pt_for_each(mm->root, v->start, v->end, give_back_leaf, &g);
+    gather_flush(&g);
     return mm->resident != before;
 }
 

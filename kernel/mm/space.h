@@ -11,8 +11,10 @@
 enum { VMAS_MAX = 65530, STACK_GUARD_BYTES = 1 << 20 };
 
 struct mm {
-    uint32_t refs; // atomic
-    uint64_t root; // physical; tables protected by lock
+    uint32_t refs;  // atomic: users of what is mapped
+    uint32_t holds; // atomic: CPUs that have the tables loaded, and one for all users
+    uint64_t root;  // physical; tables protected by lock
+    uint64_t cpus;  // atomic: by number, those that may remember translations of this space
     struct mutex lock;
     struct vma_set vmas;     // protected by lock
     uint64_t resident;       // pages; protected by lock

@@ -4,6 +4,7 @@
 #include "kernel/mm/vmap.h"
 
 #include "kernel/arch/x86_64/pt.h"
+#include "kernel/arch/x86_64/tlb.h"
 #include "kernel/mm/layout.h"
 #include "kernel/sched/lock.h"
 #include "kernel/sched/task.h"
@@ -46,13 +47,18 @@ static uint64_t slot_top(uint32_t slot)
 
 static void stack_unmap(uint64_t top)
 {
+    struct page *pages[STACK_PAGES];
+    unsigned count = 0;
     for (uint64_t at = top - KSTACK_BYTES; at < top; at += PAGE_SIZE) {
         uint64_t phys = kmap_phys(at);
         if (phys == 0)
             continue;
         kmap_clear(at);
-        page_put(page_of(virt_of(phys)));
+        pages[count++] = page_of(virt_of(phys));
     }
+    tlb_flush_kernel(top - KSTACK_BYTES, top);
+    while (count > 0)
+        page_put(pages[--count]);
 }
 
 static bool stack_map(uint64_t top)

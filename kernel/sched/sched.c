@@ -16,7 +16,8 @@ enum {
 };
 
 struct runq {
-    struct spinlock lock;
+    struct spinlock lock __attribute__((aligned(64)));
+    unsigned waiting;      // atomic; changes under lock: tasks in the tree
     struct rb_tree tree;   // protected by lock: tasks that wait for the CPU
     struct rb_node *first; // protected by lock
     uint64_t min_vruntime; // protected by lock; only grows
@@ -25,6 +26,7 @@ struct runq {
 
 static struct runq runqs[CPUS_MAX];
 static struct task_full idle_tasks[CPUS_MAX];
+static uint64_t idle_cpus; // atomic: by number, CPUs that have nothing to do and are not promised
 struct process kernel_process;
 
 static struct sched_task *entry(struct rb_node *n)
@@ -50,15 +52,39 @@ static void enqueue(struct runq *q, struct sched_task *s)
     rb_insert(&q->tree, &s->node, parent, at);
     if (leftmost)
         q->first = &s->node;
-    s->queued = true;
+    s->queued = s->waiting = true;
+    __atomic_store_n(&q->waiting, q->waiting + 1, __ATOMIC_RELAXED);
 }
 
-static struct sched_task *dequeue_first(struct runq *q)
+static void dequeue(struct runq *q, struct sched_task *s)
 {
-    struct sched_task *s = entry(q->first);
-    q->first = rb_next(q->first);
+    if (q->first == &s->node)
+        q->first = rb_next(q->first);
     rb_remove(&q->tree, &s->node);
-    return s;
+    s->waiting = false;
+    __atomic_store_n(&q->waiting, q->waiting - 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t bit_of(const struct cpu *c)
+{
+    return 1ull << c->id;
+}
+
+bool cpu_idle(const struct cpu *c)
+{
+    return c->current == c->runq->idle;
+}
+
+/* Lock the queue of the CPU that s belongs to. With interrupts off. */
+static struct runq *lock_queue_of(const struct sched_task *s)
+{
+    for (;;) {
+        const struct cpu *c = __atomic_load_n(&s->cpu, __ATOMIC_RELAXED);
+        spin_lock(&c->runq->lock);
+        if (LIKELY(c == __atomic_load_n(&s->cpu, __ATOMIC_RELAXED)))
+            return c->runq;
+        spin_unlock(&c->runq->lock);
+    }
 }
 
 /* Charge the running task up to now. */
@@ -74,6 +100,159 @@ static void account(struct runq *q, struct sched_task *s, uint64_t now)
     q->min_vruntime = MAX(q->min_vruntime, least);
 }
 
+/* Have CPU c, whose queue is locked, look at its queue. */
+static void resched(struct cpu *c)
+{
+    uint32_t before = __atomic_fetch_or(&c->need_work, CPU_WORK_RESCHED, __ATOMIC_ACQ_REL);
+    if (c != this_cpu() && !(before & CPU_WORK_RESCHED)) // else it is on its way
+        apic_kick(c);
+}
+
+/* s waits in c's locked queue now: does it run at once, or at the end of a slice? */
+static void check_preempt(struct cpu *c, const struct sched_task *s)
+{
+    struct sched_task *running = c->current->sched;
+    uint64_t now = clock_mono_ns();
+    uint64_t its = running->vruntime + (now - running->run_start);
+    if (cpu_idle(c) || s->vruntime + PREEMPT_NS < its)
+        resched(c);
+    else if (c == this_cpu())
+        timers_arm_slice(MIN(timers_slice(), now + SLICE_NS));
+    else if (c->runq->waiting == 1)
+        resched(c); // so that it ends its slices from now on
+}
+
+/* The CPU for a task that has become runnable, and which is promised it if it is idle. */
+static struct cpu *choose(const struct sched_task *s)
+{
+    struct cpu *me = this_cpu();
+    if (cpu_count == 1)
+        return s->cpu;
+    for (uint64_t idle; (idle = s->allowed & __atomic_load_n(&idle_cpus, __ATOMIC_RELAXED)) != 0;) {
+        uint64_t bit = idle & bit_of(me)       ? bit_of(me)
+                       : idle & bit_of(s->cpu) ? bit_of(s->cpu)
+                                               : idle & -idle;
+        if (__atomic_fetch_and(&idle_cpus, ~bit, __ATOMIC_RELAXED) & bit)
+            return cpus[__builtin_ctzll(bit)];
+    }
+    return s->allowed & bit_of(s->cpu) ? s->cpu : cpus[__builtin_ctzll(s->allowed)];
+}
+
+/* An idle CPU may have looked at this queue before a task came: have it look again. */
+static void call_thief(const struct sched_task *s)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // pairs with the setting of idle_cpus
+    uint64_t idle = s->allowed & __atomic_load_n(&idle_cpus, __ATOMIC_RELAXED);
+    if (UNLIKELY(idle != 0))
+        resched(cpus[__builtin_ctzll(idle)]);
+}
+
+/* Put s, which runs nowhere and is in no tree, into `to`'s queue. q, the queue it belongs to, is
+ * locked before and unlocked after. */
+static void move(struct runq *q, struct sched_task *s, struct cpu *to)
+{
+    s->queued = true;
+    while (to->runq != q) {
+        // Its run time counts relative to the others of its queue.
+        int64_t lag = (int64_t)(s->vruntime - q->min_vruntime);
+        __atomic_store_n(&s->cpu, to, __ATOMIC_RELAXED);
+        spin_unlock(&q->lock);
+        q = to->runq;
+        spin_lock(&q->lock);
+        s->vruntime =
+            lag < 0 && (uint64_t)-lag > q->min_vruntime ? 0 : q->min_vruntime + (uint64_t)lag;
+        if (UNLIKELY(!(s->allowed & bit_of(to)))) // changed on the way
+            to = choose(s);
+    }
+    uint64_t floor = q->min_vruntime - MIN(q->min_vruntime, (uint64_t)WAKE_BONUS_NS);
+    s->vruntime = MAX(s->vruntime, floor);
+    enqueue(q, s);
+    check_preempt(to, s);
+    if (cpu_count > 1 && !cpu_idle(to))
+        call_thief(s);
+    spin_unlock(&q->lock);
+}
+
+/* Take a task that waits for another CPU. True when there was one. */
+static bool steal(struct cpu *c)
+{
+    enum { LOOK_MAX = 16 };
+    for (unsigned i = 1; i < cpu_count; i++) {
+        struct runq *q = cpus[(c->id + i) % cpu_count]->runq;
+        if (__atomic_load_n(&q->waiting, __ATOMIC_RELAXED) == 0)
+            continue;
+        uint64_t flags = spin_lock_irqsave(&q->lock);
+        struct rb_node *n = q->first;
+        for (int look = 0; n != NULL && look < LOOK_MAX; look++, n = rb_next(n))
+            if (entry(n)->allowed & bit_of(c))
+                break;
+        if (n != NULL && (entry(n)->allowed & bit_of(c))) {
+            dequeue(q, entry(n));
+            move(q, entry(n), c);
+            irq_restore(flags);
+            return true;
+        }
+        spin_unlock_irqrestore(&q->lock, flags);
+    }
+    return false;
+}
+
+static void wake(struct task *t, bool notify)
+{
+    struct sched_task *s = t->sched;
+    uint64_t flags = irq_save();
+    struct runq *q = lock_queue_of(s);
+    struct cpu *c = s->cpu;
+    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_SLEEPING) {
+        __atomic_store_n(&s->state, TASK_RUNNING, __ATOMIC_RELAXED);
+        if (!s->queued) {
+            move(q, s, choose(s));
+            irq_restore(flags);
+            return;
+        }
+    }
+    if (notify && c->current == t && c != this_cpu())
+        apic_kick(c);
+    spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void task_wake(struct task *t)
+{
+    wake(t, false);
+}
+
+void task_notify(struct task *t)
+{
+    wake(t, true);
+}
+
+uint64_t sched_allowed(struct task *t)
+{
+    uint64_t flags = irq_save();
+    struct runq *q = lock_queue_of(t->sched);
+    uint64_t allowed = t->sched->allowed;
+    spin_unlock_irqrestore(&q->lock, flags);
+    return allowed;
+}
+
+void sched_allow(struct task *t, uint64_t allowed)
+{
+    struct sched_task *s = t->sched;
+    uint64_t flags = irq_save();
+    struct runq *q = lock_queue_of(s);
+    struct cpu *c = s->cpu;
+    s->allowed = allowed;
+    if (!(allowed & bit_of(c)) && s->waiting) {
+        dequeue(q, s);
+        move(q, s, choose(s));
+        irq_restore(flags);
+        return;
+    }
+    if (!(allowed & bit_of(c)) && c->current == t)
+        resched(c);
+    spin_unlock_irqrestore(&q->lock, flags);
+}
+
 /* In the task that came, after the switch: the queue is still locked by the one that went. */
 static void finish_switch(struct task *before)
 {
@@ -82,7 +261,12 @@ static void finish_switch(struct task *before)
     bool others = q->first != NULL;
     uint64_t now = c->current->sched->run_start;
     bool dead = before->sched->state == TASK_DEAD;
-    spin_unlock(&q->lock);
+    // Still wanting a CPU, but in no queue: this one is forbidden to it now.
+    bool leaves = before->sched->queued && !before->sched->waiting && before != c->current;
+    if (leaves)
+        move(q, before->sched, choose(before->sched));
+    else
+        spin_unlock(&q->lock);
     timers_arm_slice(others && c->current != q->idle ? now + SLICE_NS : DEADLINE_NEVER);
     if (dead)
         task_free(before);
@@ -110,13 +294,24 @@ void schedule(void)
         account(q, s, now);
         s->queued = false;
         if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_RUNNING) {
-            enqueue(q, s);
+            if (LIKELY((s->allowed & bit_of(c)) != 0))
+                enqueue(q, s);
+            else
+                s->queued = true; // finish_switch sends it on
             s->switches_forced++;
         } else {
             s->switches_wanted++;
         }
     }
-    struct task *next = q->first != NULL ? task_of(dequeue_first(q)) : q->idle;
+    struct task *next = q->idle;
+    if (q->first != NULL) {
+        next = task_of(entry(q->first));
+        dequeue(q, next->sched);
+    }
+    if (next == q->idle)
+        __atomic_fetch_or(&idle_cpus, bit_of(c), __ATOMIC_SEQ_CST); // before the look at queues
+    else if (me == q->idle)
+        __atomic_fetch_and(&idle_cpus, ~bit_of(c), __ATOMIC_RELAXED);
     next->sched->run_start = now;
     c->current = next;
     finish_switch(next == me ? me : arch_switch(me, next));
@@ -181,45 +376,11 @@ int task_sleep(uint64_t deadline_ns, bool interruptible)
     return interruptible && signal_pending(me) ? -EINTR : 0;
 }
 
-/* s has become runnable on q's CPU: does it run now, or at the end of a slice? */
-static void check_preempt(struct cpu *c, struct sched_task *s)
-{
-    struct sched_task *running = c->current->sched;
-    uint64_t now = clock_mono_ns();
-    uint64_t its = running->vruntime + (now - running->run_start);
-    if (c->current == c->runq->idle || s->vruntime + PREEMPT_NS < its)
-        cpu_need_work(c, CPU_WORK_RESCHED);
-    else if (c == this_cpu())
-        timers_arm_slice(MIN(timers_slice(), now + SLICE_NS));
-    if (c != this_cpu()) {
-        cpu_need_work(c, CPU_WORK_RESCHED);
-        apic_kick(c);
-    }
-}
-
-void task_wake(struct task *t)
-{
-    struct sched_task *s = t->sched;
-    struct cpu *c = s->cpu;
-    struct runq *q = c->runq;
-    uint64_t flags = spin_lock_irqsave(&q->lock);
-    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_SLEEPING) {
-        __atomic_store_n(&s->state, TASK_RUNNING, __ATOMIC_RELAXED);
-        if (!s->queued) {
-            uint64_t floor = q->min_vruntime - MIN(q->min_vruntime, (uint64_t)WAKE_BONUS_NS);
-            s->vruntime = MAX(s->vruntime, floor);
-            enqueue(q, s);
-            check_preempt(c, s);
-        }
-    }
-    spin_unlock_irqrestore(&q->lock, flags);
-}
-
 uint64_t task_cpu_ns(struct task *t)
 {
     struct sched_task *s = t->sched;
-    struct runq *q = s->cpu->runq;
-    uint64_t flags = spin_lock_irqsave(&q->lock);
+    uint64_t flags = irq_save();
+    struct runq *q = lock_queue_of(s);
     uint64_t ns = s->run_ns;
     if (s->cpu->current == t)
         ns += clock_mono_ns() - s->run_start;
@@ -254,6 +415,7 @@ struct task *task_new(struct process *p, void (*first)(void), uint64_t r12, uint
     arch_task_init(&f->arch, first, r12, r13);
     ktimer_init(&f->sched.sleep_timer, sleep_timeout);
     f->sched.cpu = this_cpu();
+    f->sched.allowed = p == &kernel_process ? UINT64_MAX : current()->sched->allowed;
     f->sched.state = TASK_SLEEPING;
     return &f->task;
 }
@@ -302,6 +464,7 @@ void sched_init_cpu(struct cpu *c)
     list_init(&f->task.process_link);
     memcpy(f->task.name, "idle", 5);
     f->sched.cpu = c;
+    f->sched.allowed = UINT64_MAX;
     c->runq = &runqs[c->id];
     c->runq->idle = &f->task;
     c->current = &f->task;
@@ -323,6 +486,8 @@ void sched_idle(void)
     struct cpu *c = this_cpu();
     for (;;) {
         cpu_do_work(c);
+        if (cpu_count > 1 && steal(c))
+            continue;
         irq_off();
         if (__atomic_load_n(&c->need_work, __ATOMIC_RELAXED) == 0)
             __asm__ volatile("sti; hlt" : : : "memory");

@@ -4,7 +4,10 @@
  * queue a CPU, ordered by weighted run time; the least served runs next. Pre-emption happens on the
  * way back to user mode, and a timer is armed for it only while somebody else wants the CPU.
  *
- * Lock order: waitq.lock, process->lock, mutex.lock -> runq.lock. */
+ * A woken task goes to an idle CPU if there is one it may use (the waking CPU itself before
+ * others), else to the one it ran on last; a CPU without work takes from the others' queues.
+ *
+ * Lock order: waitq.lock, process->lock, mutex.lock -> runq.lock (one at a time). */
 #include "base/base.h"
 #include "base/rbtree.h"
 #include "kernel/arch/x86_64/cpu.h"
@@ -26,9 +29,10 @@ struct arch_task {
     uint64_t rsp;       // while switched out
     uint64_t stack_top; // immutable
     uint64_t fs_base, gs_base;
-    uint32_t no_fault; // user accesses that may not sleep, nested; own task
-    bool user;         // runs a program: has FPU state and segment bases
-    uint8_t *fpu;      // XSAVE area, 64-byte aligned; own task, or switched out
+    uint32_t no_fault;     // user accesses that may not sleep, nested; own task
+    bool user;             // runs a program: has FPU state and segment bases
+    struct cpu *loaded_on; // whose registers held its newest FPU state and bases last
+    uint8_t *fpu;          // XSAVE area, 64-byte aligned; own task, or switched out
 };
 
 struct sched_task {
@@ -37,8 +41,10 @@ struct sched_task {
     uint64_t run_ns;     // protected by runq.lock; CPU time up to the last switch
     uint64_t run_start;  // protected by runq.lock; when it got the CPU
     uint32_t state;      // atomic, enum task_state
-    bool queued;         // protected by runq.lock: runs or waits for the CPU
-    struct cpu *cpu;     // whose queue; immutable while there is no balancing
+    bool queued;         // protected by runq.lock: runs, waits for a CPU or is on its way to one
+    bool waiting;        // protected by runq.lock: in the tree of its CPU's queue
+    struct cpu *cpu;     // whose queue; changes under that queue's lock
+    uint64_t allowed;    // protected by runq.lock: CPUs it may run on, by number
     struct ktimer sleep_timer;
     bool timed_out;                            // own task
     uint64_t switches_wanted, switches_forced; // own task
@@ -66,10 +72,19 @@ void schedule(void); // give the CPU away if another task is due, or the current
 
 /* Time that a CPU has spent on tasks. */
 NONNULL uint64_t sched_busy_ns(const struct cpu *c);
+/* Where a task may run, by CPU number; a change takes effect before the task next runs in user
+ * mode. allowed holds at least one started CPU. */
+NONNULL uint64_t sched_allowed(struct task *t);
+NONNULL void sched_allow(struct task *t, uint64_t allowed);
 /* CPU time of a task up to now. */
 NONNULL uint64_t task_cpu_ns(struct task *t);
 
 extern struct process kernel_process; // of kernel threads: pid 0
+
+/* For who has set t->need_work: it looks at it soon, wherever it sleeps or runs. */
+NONNULL void task_notify(struct task *t);
+/* Nothing to run: c->current is the idle task. For c itself. */
+NONNULL bool cpu_idle(const struct cpu *c);
 
 /* Between kernel and user mode, and when idle: timers, deferred work, another task's turn. */
 NONNULL void cpu_do_work(struct cpu *c);

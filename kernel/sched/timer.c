@@ -14,10 +14,10 @@
 enum { IDLE, ARMED, RUNNING };
 
 struct timers {
-    struct spinlock lock;
+    struct spinlock lock __attribute__((aligned(64)));
     struct rb_tree tree;    // protected by lock
     struct rb_node *first;  // protected by lock
-    struct ktimer *running; // protected by lock
+    struct ktimer *running; // atomic; set under lock
     uint64_t slice_ns;      // own CPU: end of the current time slice
     uint64_t hardware_ns;   // own CPU: what the hardware is armed for
 };
@@ -60,10 +60,21 @@ void ktimer_init(struct ktimer *k, void (*run)(struct ktimer *t))
     *k = (struct ktimer){.run = run};
 }
 
+/* Lock the tree that k is in, or was in last. */
+static struct timers *lock_timers_of(const struct ktimer *k)
+{
+    for (;;) {
+        uint32_t cpu = __atomic_load_n(&k->cpu, __ATOMIC_RELAXED);
+        spin_lock(&all_timers[cpu].lock);
+        if (LIKELY(cpu == __atomic_load_n(&k->cpu, __ATOMIC_RELAXED)))
+            return &all_timers[cpu];
+        spin_unlock(&all_timers[cpu].lock);
+    }
+}
+
 bool ktimer_stop(struct ktimer *k)
 {
-    struct timers *t = &all_timers[k->cpu];
-    spin_lock(&t->lock);
+    struct timers *t = lock_timers_of(k);
     bool was = k->state == ARMED;
     if (was)
         take_out(t, k);
@@ -78,7 +89,7 @@ void ktimer_arm(struct ktimer *k, uint64_t deadline_ns)
     struct timers *t = c->timers;
     spin_lock(&t->lock);
     k->deadline_ns = deadline_ns;
-    k->cpu = c->id;
+    __atomic_store_n(&k->cpu, c->id, __ATOMIC_RELAXED);
     k->state = ARMED;
     struct rb_node **at = &t->tree.root, *parent = NULL;
     bool leftmost = true;
@@ -98,17 +109,16 @@ void ktimer_arm(struct ktimer *k, uint64_t deadline_ns)
 
 bool ktimer_cancel(struct ktimer *k)
 {
-    struct timers *t = &all_timers[k->cpu];
-    spin_lock(&t->lock);
+    struct timers *t = lock_timers_of(k);
     bool was = k->state == ARMED;
     if (was)
         take_out(t, k);
-    while (t->running == k && k->cpu != this_cpu()->id) {
-        spin_unlock(&t->lock);
-        cpu_relax();
-        spin_lock(&t->lock);
-    }
     spin_unlock(&t->lock);
+    // The run in progress may be on a CPU that it was armed on before.
+    for (unsigned i = 0; i < cpu_count; i++)
+        while (i != this_cpu()->id &&
+               __atomic_load_n(&all_timers[i].running, __ATOMIC_ACQUIRE) == k)
+            cpu_relax();
     return was;
 }
 
@@ -122,11 +132,11 @@ void timers_run(void)
     spin_lock(&t->lock);
     for (struct ktimer *k; (k = first_of(t)) != NULL && k->deadline_ns <= now;) {
         take_out(t, k);
-        t->running = k;
+        __atomic_store_n(&t->running, k, __ATOMIC_RELAXED);
         spin_unlock(&t->lock);
         k->run(k);
+        __atomic_store_n(&t->running, NULL, __ATOMIC_RELEASE); // pairs with ktimer_cancel
         spin_lock(&t->lock);
-        t->running = NULL;
     }
     uint64_t next = t->first != NULL ? first_of(t)->deadline_ns : DEADLINE_NEVER;
     spin_unlock(&t->lock);

@@ -269,9 +269,9 @@ static struct work *works;
 
 void work_raise(struct work *w)
 {
-    if (w->raised)
+    if (w->state)
         return;
-    w->raised = 1;
+    w->state = 1;
     w->next = works;
     works = w;
 }
@@ -282,7 +282,7 @@ bool shim_run_work(void)
     if (w == NULL)
         return false;
     works = w->next;
-    w->raised = 0;
+    w->state = 0;
     w->run(w);
     return true;
 }

@@ -56,7 +56,6 @@ static volatile uint32_t *lapic, *ioapic;
 static unsigned ioapic_lines;
 static struct irq irqs[IRQS_MAX]; // by vector; protected by irq_lock for registration
 static struct spinlock irq_lock;
-static uint32_t timer_divide; // last value written on this machine's boot CPU
 
 static uint32_t lapic_read(unsigned reg)
 {
@@ -108,7 +107,7 @@ void apic_init_cpu(void)
     lapic_write(LAPIC_LVT_LINT1, LVT_NMI);
     lapic_write(LAPIC_LVT_ERROR, LVT_MASKED);
     lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_1);
-    timer_divide = DIVIDE_1;
+    this_cpu()->timer_divide = DIVIDE_1;
     lapic_write(LAPIC_LVT_TIMER, VECTOR_TIMER | (cpu_features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
 }
 
@@ -125,8 +124,9 @@ void apic_timer_arm(uint64_t ns, uint64_t tsc_deadline)
     }
     uint32_t divide = ns > UINT32_MAX ? DIVIDE_128 : DIVIDE_1;
     uint64_t count = divide == DIVIDE_128 ? ns >> 7 : ns;
-    if (divide != timer_divide) {
-        timer_divide = divide;
+    struct cpu *c = this_cpu();
+    if (divide != c->timer_divide) {
+        c->timer_divide = divide;
         lapic_write(LAPIC_TIMER_DIVIDE, divide);
     }
     lapic_write(LAPIC_TIMER_INITIAL, (uint32_t)MAX(MIN(count, (uint64_t)UINT32_MAX), 1ull));
@@ -173,12 +173,20 @@ uint64_t apic_measure_tsc_khz(void)
     return (b.tsc - a.tsc) * 1000000 / (a.count - b.count);
 }
 
+void apic_send(uint32_t cpu, uint32_t command)
+{
+    enum { PENDING = 1 << 12, TRIES_MAX = 100000 };
+    uint64_t flags = irq_save();
+    for (int i = 0; i < TRIES_MAX && (lapic_read(LAPIC_ICR_LOW) & PENDING); i++)
+        cpu_relax();
+    lapic_write(LAPIC_ICR_HIGH, cpu << 24);
+    lapic_write(LAPIC_ICR_LOW, command);
+    irq_restore(flags);
+}
+
 void apic_kick(struct cpu *c)
 {
-    uint64_t flags = irq_save();
-    lapic_write(LAPIC_ICR_HIGH, c->id << 24);
-    lapic_write(LAPIC_ICR_LOW, VECTOR_RESCHED);
-    irq_restore(flags);
+    apic_send(c->id, VECTOR_RESCHED);
 }
 
 static int irq_take(void (*handler)(void *), void *ctx, unsigned *ret_vector)

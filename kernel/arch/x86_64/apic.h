@@ -15,5 +15,6 @@ uint64_t apic_measure_tsc_khz(void);
 /* Make another CPU look at its need_work. */
 struct cpu;
 NONNULL void apic_kick(struct cpu *c);
+void apic_send(uint32_t cpu, uint32_t command); // SDM volume 3, 11.6.1: low word of the ICR
 /* A device's interrupt vector fired: call its handler. */
 void irq_dispatch(unsigned vector);

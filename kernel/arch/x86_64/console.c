@@ -28,6 +28,7 @@ enum { // registers from COM1 on, and their bits
     MCR_ON = 0xb, // DTR, RTS, OUT2: lets interrupts out
     LSR_DATA = 1,
     LSR_EMPTY = 0x20,
+    LSR_IDLE = 0x40, // the last byte has left
     LSR_ABSENT = 0xff,
     FIFO_BYTES = 16,
     SPIN_MAX = 100000,
@@ -93,6 +94,8 @@ void status_line(const char *text)
 void power_off(void)
 {
     irq_off();
+    for (int i = 0; present && i < SPIN_MAX && !(inb(UART_LSR) & LSR_IDLE); i++)
+        cpu_relax(); // what the host has not taken yet would be lost
     outb(BOOT_POWEROFF_PORT, 0);
     outb(0x64, 0xfe); // no such port: reset by the keyboard controller, by the chipset
     outb(0xcf9, 6);

@@ -15,7 +15,7 @@ _Static_assert(sizeof(struct syscall_entry) == 24, "entry.S");
 
 struct cpu_features cpu_features;
 struct cpu *cpus[CPUS_MAX];
-unsigned cpu_count;
+unsigned cpu_count = 1;
 
 extern char trap_stubs[], syscall_entry[], syscall_entry_traced[];
 
@@ -194,11 +194,11 @@ void cpu_set_kernel_stack(struct cpu *c, uint64_t top)
 }
 
 /* The guard of stack frames changes under this function: it has none itself. */
-__attribute__((no_stack_protector)) void cpu_init(struct cpu *c, bool trace)
+__attribute__((no_stack_protector)) void cpu_init(struct cpu *c, uint32_t id, bool trace)
 {
-    bool first = cpu_count == 0;
+    bool first = id == 0;
     c->self = c;
-    c->id = cpu_count;
+    c->id = id;
     c->stack_guard = boot_stack_guard;
     wrmsr(MSR_GS_BASE, (uint64_t)c);
     if (first) {
@@ -216,7 +216,7 @@ __attribute__((no_stack_protector)) void cpu_init(struct cpu *c, bool trace)
     if (!first)
         cpu_ist_init(c);
     if (cpu_features.rdtscp)
-        wrmsr(MSR_TSC_AUX, c->id);
+        wrmsr(MSR_TSC_AUX, id);
     syscall_msrs(trace);
-    cpus[cpu_count++] = c;
+    cpus[id] = c;
 }

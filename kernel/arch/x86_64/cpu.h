@@ -47,6 +47,7 @@ enum { // SDM volume 3, 6.15
     VECTOR_DEVICE_END = 0xf0,
     VECTOR_TIMER = 0xf0,
     VECTOR_RESCHED = 0xf1,
+    VECTOR_CALL = 0xf2,
     VECTOR_SPURIOUS = 0xff,
 };
 
@@ -82,11 +83,14 @@ struct cpu {
     uint32_t need_work;      // atomic, CPU_WORK_*
     uint32_t id;             // immutable
     uint64_t stack_guard;    // immutable, one value for all CPUs, for tasks wander between them
-    struct task *user_owner; // whose FPU and segment bases are loaded; own CPU
-    struct mm *active_mm;    // whose tables CR3 holds, with a reference; own CPU
+    struct task *user_owner; // whose FPU and segment bases were loaded last; own CPU
+    struct mm *active_mm;    // whose tables CR3 holds, with a hold on it; own CPU
+    bool mm_loaded;          // it does; else the kernel's own: idle, not to be asked to flush
+    uint64_t calls;          // atomic: by number, CPUs whose smp_call waits for this one
     struct work *works;      // own CPU, interrupts off: newest first
     struct runq *runq;       // immutable
     struct timers *timers;   // immutable
+    uint32_t timer_divide;   // own CPU: of the local APIC's timer, as last written
     struct tss tss;          // own CPU
     uint64_t gdt[GDT_WORDS]; // immutable
 };
@@ -98,12 +102,13 @@ _Static_assert(offsetof(struct cpu, stack_guard) == CPU_GUARD, "kernel/meson.bui
 _Static_assert(offsetof(struct task, need_work) == TASK_NEED_WORK, "entry.S");
 
 extern struct cpu *cpus[CPUS_MAX];
-extern unsigned cpu_count; // started ones
+extern unsigned cpu_count; // started ones, numbered from 0; immutable once the program runs
 
 static inline struct cpu *this_cpu(void)
 {
     struct cpu *c;
-    __asm__("movq %%gs:0, %0" : "=r"(c));
+    // Volatile: a task that slept may run on another CPU.
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(c));
     return c;
 }
 
@@ -123,7 +128,8 @@ struct cpu_features {
 };
 extern struct cpu_features cpu_features;
 
-void cpu_init(struct cpu *c, bool trace); // tables, control registers, MSRs of the calling CPU
+/* Tables, control registers, MSRs of the calling CPU, which is number id from now on. */
+void cpu_init(struct cpu *c, uint32_t id, bool trace);
 /* The stacks of its own that some exceptions have; needs the page allocator, so that the first CPU
  * calls it later. Panics when memory is short. */
 NONNULL void cpu_ist_init(struct cpu *c);

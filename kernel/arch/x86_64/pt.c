@@ -74,7 +74,8 @@ void pt_for_each(uint64_t root, uint64_t start, uint64_t end,
         walk_level(virt_of(root), LEVELS - 1, start, end, &w);
 }
 
-static void free_level(uint64_t *table, unsigned level, uint64_t start, uint64_t end)
+static void free_level(uint64_t *table, unsigned level, uint64_t start, uint64_t end,
+                       struct list *freed)
 {
     uint64_t span = 1ull << shift_of(level);
     for (uint64_t at = start; at < end; at = ALIGN_DOWN(at, span) + span) {
@@ -83,19 +84,19 @@ static void free_level(uint64_t *table, unsigned level, uint64_t start, uint64_t
             continue;
         uint64_t base = ALIGN_DOWN(at, span);
         if (level > 1)
-            free_level(virt_of(*e & PTE_ADDR), level - 1, at, MIN(end, base + span));
+            free_level(virt_of(*e & PTE_ADDR), level - 1, at, MIN(end, base + span), freed);
         if (at == base && end - base >= span) {
             struct page *p = page_of(virt_of(*e & PTE_ADDR));
             *e = 0;
-            page_put(p);
+            list_push_back(freed, &p->link);
         }
     }
 }
 
-void pt_free_tables(uint64_t root, uint64_t start, uint64_t end)
+void pt_free_tables(uint64_t root, uint64_t start, uint64_t end, struct list *freed)
 {
     if (start < end)
-        free_level(virt_of(root), LEVELS - 1, start, end);
+        free_level(virt_of(root), LEVELS - 1, start, end, freed);
 }
 
 uint64_t pt_root_new(void)
@@ -115,6 +116,11 @@ void pt_root_free(uint64_t root)
     page_put(page_of(virt_of(root)));
 }
 
+uint64_t pt_kernel_root(void)
+{
+    return kernel_root;
+}
+
 bool kmap_page(uint64_t address, uint64_t phys, uint64_t flags)
 {
     spin_lock(&vmap_lock);
@@ -132,7 +138,6 @@ void kmap_clear(uint64_t address)
     if (e != NULL)
         *e = 0;
     spin_unlock(&vmap_lock);
-    invlpg(address);
 }
 
 uint64_t kmap_phys(uint64_t address)

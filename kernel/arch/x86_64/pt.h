@@ -27,8 +27,10 @@ uint64_t *pt_entry(uint64_t root, uint64_t address, bool create);
 void pt_for_each(uint64_t root, uint64_t start, uint64_t end,
                  void (*leaf)(uint64_t *entry, uint64_t address, void *ctx), void *ctx);
 
-/* Free the tables that lie wholly in [start, end) of the user half; the pages are gone already. */
-void pt_free_tables(uint64_t root, uint64_t start, uint64_t end);
+/* Take out the tables that lie wholly in [start, end) of the user half; the pages are gone already.
+ * The tables' pages go to `freed` (struct page.link): the caller's to put once no CPU remembers
+ * them. */
+void pt_free_tables(uint64_t root, uint64_t start, uint64_t end, struct list *freed);
 
 /* A new root with the kernel's half in it, 0 when memory is short; and its end. */
 MUST_CHECK uint64_t pt_root_new(void);
@@ -39,5 +41,6 @@ void pt_root_free(uint64_t root);
 void kmap_init(void);
 /* Map one page at VMAP. False when memory is short. */
 MUST_CHECK bool kmap_page(uint64_t address, uint64_t phys, uint64_t flags);
-void kmap_clear(uint64_t address);
+void kmap_clear(uint64_t address);    // the caller flushes: tlb_flush_kernel
 uint64_t kmap_phys(uint64_t address); // 0: not mapped
+uint64_t pt_kernel_root(void);        // tables without any user half

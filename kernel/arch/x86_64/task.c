@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A task's registers. User state (FPU, FS and GS bases) stays in the CPU while kernel threads and
- * the idle task run and is exchanged only when another user task comes; cpu->user_owner says whose
- * it is. */
+/* A task's registers. User state (FPU, FS and GS bases) is saved when the task leaves the CPU, so
+ * that any other may take it up; a task that comes back to the CPU whose registers still hold its
+ * newest state (cpu->user_owner and arch->loaded_on name each other) does not load it again. */
 #include "base/errno.h"
 #include "base/mem.h"
 #include "kernel/arch/x86_64/asm.h"
@@ -67,7 +67,9 @@ void arch_user_save(struct task *t)
 
 void arch_user_load(struct task *t)
 {
-    this_cpu()->user_owner = t;
+    struct cpu *c = this_cpu();
+    c->user_owner = t;
+    t->arch->loaded_on = c;
     fpu_load(t->arch->fpu);
     bases_load(t->arch);
 }
@@ -99,20 +101,18 @@ int arch_task_init_user(struct task *t, bool inherit)
 
 void arch_task_deinit(struct task *t)
 {
-    if (this_cpu()->user_owner == t)
-        this_cpu()->user_owner = NULL;
-    kfree(t->arch->fpu);
+    kfree(t->arch->fpu); // a new task at the same place is loaded nowhere: loaded_on
 }
 
 struct task *arch_switch(struct task *from, struct task *to)
 {
     struct cpu *c = this_cpu();
     cpu_set_kernel_stack(c, to->arch->stack_top);
-    if (to->arch->user && c->user_owner != to) {
-        if (c->user_owner != NULL)
-            arch_user_save(c->user_owner);
+    if (from->arch->user)
+        arch_user_save(from);
+    if (to->process->mm != NULL) // kernel threads stay in whatever space is loaded
         mm_activate(to->process->mm);
+    if (to->arch->user && (c->user_owner != to || to->arch->loaded_on != c))
         arch_user_load(to);
-    }
     return switch_stack(&from->arch->rsp, to->arch->rsp, from);
 }

@@ -5,6 +5,7 @@
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/arch/x86_64/smp.h"
 #include "kernel/arch/x86_64/trap.h"
 #include "kernel/linux/signal.h"
 #include "kernel/mm/layout.h"
@@ -180,6 +181,9 @@ void trap_dispatch(struct regs *r)
         apic_eoi();
     } else if (vector == VECTOR_RESCHED) {
         apic_eoi(); // the sender has set need_work
+    } else if (vector == VECTOR_CALL) {
+        apic_eoi();
+        smp_answer();
     } else if (vector >= VECTOR_DEVICE && vector < VECTOR_DEVICE_END) {
         irq_dispatch(vector);
     }
