@@ -6,12 +6,14 @@
 #include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
 #include "kernel/vfs/fd.h"
+#include "kernel/vfs/notify.h"
 
 enum { ACCMODE = 3 };
 
 /* Change the attributes of what a path names. */
 static int64_t setattr_at(int dirfd, uint64_t user_path, unsigned walk_flags,
-                          int (*change)(struct inode *inode, const void *ctx), const void *ctx)
+                          int (*change)(struct inode *inode, const void *ctx), const void *ctx,
+                          uint32_t event)
 {
     struct at_object o;
     int r = at_object(dirfd, user_path, walk_flags, &o);
@@ -19,17 +21,21 @@ static int64_t setattr_at(int dirfd, uint64_t user_path, unsigned walk_flags,
         return r;
     struct inode *inode = at_object_inode(&o);
     r = inode != NULL ? change(inode, ctx) : -EPERM;
+    if (r == 0)
+        notify_dentry(o.d != NULL ? o.d : o.f->dentry, event);
     at_object_done(&o);
     return r;
 }
 
 static int64_t setattr_fd(int fd, int (*change)(struct inode *inode, const void *ctx),
-                          const void *ctx)
+                          const void *ctx, uint32_t event)
 {
     struct file *f = fd_get_io(fd);
     if (f == NULL)
         return -EBADF;
     int r = f->inode != NULL ? change(f->inode, ctx) : -EPERM;
+    if (r == 0)
+        notify_dentry(f->dentry, event);
     file_put(f);
     return r;
 }
@@ -47,19 +53,19 @@ static int change_mode(struct inode *inode, const void *ctx)
 int64_t sys_chmod(const uint64_t arg[static 6])
 {
     uint32_t mode = (uint32_t)arg[1];
-    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_mode, &mode);
+    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_mode, &mode, NOTIFY_ATTRIB);
 }
 
 int64_t sys_fchmod(const uint64_t arg[static 6])
 {
     uint32_t mode = (uint32_t)arg[1];
-    return setattr_fd((int)arg[0], change_mode, &mode);
+    return setattr_fd((int)arg[0], change_mode, &mode, NOTIFY_ATTRIB);
 }
 
 int64_t sys_fchmodat(const uint64_t arg[static 6])
 {
     uint32_t mode = (uint32_t)arg[2];
-    return setattr_at((int)arg[0], arg[1], WALK_FOLLOW, change_mode, &mode);
+    return setattr_at((int)arg[0], arg[1], WALK_FOLLOW, change_mode, &mode, NOTIFY_ATTRIB);
 }
 
 // --- chown ---
@@ -91,22 +97,27 @@ static int change_owner(struct inode *inode, const void *ctx)
     return inode_setattr(inode, &c);
 }
 
+static uint32_t owner_event(const struct owner *o)
+{
+    return o->uid != UINT32_MAX || o->gid != UINT32_MAX ? NOTIFY_ATTRIB : 0;
+}
+
 int64_t sys_chown(const uint64_t arg[static 6])
 {
     struct owner o = {(uint32_t)arg[1], (uint32_t)arg[2]};
-    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_owner, &o);
+    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_owner, &o, owner_event(&o));
 }
 
 int64_t sys_lchown(const uint64_t arg[static 6])
 {
     struct owner o = {(uint32_t)arg[1], (uint32_t)arg[2]};
-    return setattr_at(AT_FDCWD, arg[0], 0, change_owner, &o);
+    return setattr_at(AT_FDCWD, arg[0], 0, change_owner, &o, owner_event(&o));
 }
 
 int64_t sys_fchown(const uint64_t arg[static 6])
 {
     struct owner o = {(uint32_t)arg[1], (uint32_t)arg[2]};
-    return setattr_fd((int)arg[0], change_owner, &o);
+    return setattr_fd((int)arg[0], change_owner, &o, owner_event(&o));
 }
 
 int64_t sys_fchownat(const uint64_t arg[static 6])
@@ -117,7 +128,7 @@ int64_t sys_fchownat(const uint64_t arg[static 6])
         return -EINVAL;
     unsigned how = (flags & AT_SYMLINK_NOFOLLOW ? 0 : (unsigned)WALK_FOLLOW) |
                    (flags & AT_EMPTY_PATH ? (unsigned)WALK_EMPTY : 0);
-    return setattr_at((int)arg[0], arg[1], how, change_owner, &o);
+    return setattr_at((int)arg[0], arg[1], how, change_owner, &o, owner_event(&o));
 }
 
 // --- times ---
@@ -143,6 +154,12 @@ static int change_times(struct inode *inode, const void *ctx)
             return r;
     }
     return inode_setattr(inode, &c);
+}
+
+/* Linux fsnotify_change. */
+static uint32_t times_event(const struct times *t)
+{
+    return t->set[0] && t->set[1] ? NOTIFY_ATTRIB : t->set[0] ? NOTIFY_ACCESS : NOTIFY_MODIFY;
 }
 
 /* Times before 1970 or after 2554 do not fit: the nearest that does, as Linux clamps. */
@@ -185,12 +202,12 @@ int64_t sys_utimensat(const uint64_t arg[static 6])
     if (!t.set[0] && !t.set[1])
         return 0;
     if (arg[1] == 0 && (int)arg[0] != AT_FDCWD)
-        return flags != 0 ? -EINVAL : setattr_fd((int)arg[0], change_times, &t);
+        return flags != 0 ? -EINVAL : setattr_fd((int)arg[0], change_times, &t, times_event(&t));
     if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     unsigned how = (flags & AT_SYMLINK_NOFOLLOW ? 0 : (unsigned)WALK_FOLLOW) |
                    (flags & AT_EMPTY_PATH ? (unsigned)WALK_EMPTY : 0);
-    return setattr_at((int)arg[0], arg[1], how, change_times, &t);
+    return setattr_at((int)arg[0], arg[1], how, change_times, &t, times_event(&t));
 }
 
 int64_t sys_utime(const uint64_t arg[static 6])
@@ -203,7 +220,7 @@ int64_t sys_utime(const uint64_t arg[static 6])
             return -EFAULT;
         t = (struct times){.set = {true, true}, .ns = {clamp_sec(sec[0]), clamp_sec(sec[1])}};
     }
-    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_times, &t);
+    return setattr_at(AT_FDCWD, arg[0], WALK_FOLLOW, change_times, &t, times_event(&t));
 }
 
 /* utimes and futimesat: microseconds. */
@@ -225,8 +242,8 @@ static int64_t do_utimes(int dirfd, uint64_t user_path, uint64_t user)
         t.now = false;
     }
     if (user_path == 0 && dirfd != AT_FDCWD)
-        return setattr_fd(dirfd, change_times, &t);
-    return setattr_at(dirfd, user_path, WALK_FOLLOW, change_times, &t);
+        return setattr_fd(dirfd, change_times, &t, times_event(&t));
+    return setattr_at(dirfd, user_path, WALK_FOLLOW, change_times, &t, times_event(&t));
 }
 
 int64_t sys_utimes(const uint64_t arg[static 6])
@@ -258,6 +275,8 @@ int64_t sys_truncate(const uint64_t arg[static 6])
         r = inode_permission(d->inode, MAY_WRITE);
     if (r == 0)
         r = d->sb->ops->writable ? memfs_truncate(d->inode, arg[1]) : -EPERM;
+    if (r == 0)
+        notify_dentry(d, NOTIFY_MODIFY);
     dentry_put(d);
     return r;
 }
@@ -293,6 +312,8 @@ int64_t sys_ftruncate(const uint64_t arg[static 6])
     if (r < 0)
         return r;
     r = memfs_truncate(f->inode, arg[1]);
+    if (r == 0)
+        notify_dentry(f->dentry, NOTIFY_MODIFY);
     file_put(f);
     return r;
 }
@@ -329,6 +350,8 @@ int64_t sys_fallocate(const uint64_t arg[static 6])
         r = -EOPNOTSUPP;
     if (r == 0)
         r = memfs_fallocate(f->inode, mode, (uint64_t)offset, (uint64_t)len);
+    if (r == 0)
+        notify_file(f, NOTIFY_MODIFY);
     file_put(f);
     return r;
 }
@@ -365,18 +388,4 @@ int64_t sys_syncfs(const uint64_t arg[static 6])
     struct file *f = fd_get_io((int)arg[0]);
     file_put(f);
     return f != NULL ? 0 : -EBADF;
-}
-
-/* Advice changes nothing that a program could see: only its arguments are checked. */
-int64_t sys_fadvise64(const uint64_t arg[static 6])
-{
-    enum { ADVICE_MAX = 5 };
-    struct file *f = fd_get_io((int)arg[0]);
-    if (f == NULL)
-        return -EBADF;
-    bool stream = f->ops->seek == file_no_seek;
-    file_put(f);
-    if (stream)
-        return -ESPIPE;
-    return (int64_t)arg[2] < 0 || (uint32_t)arg[3] > ADVICE_MAX ? -EINVAL : 0;
 }

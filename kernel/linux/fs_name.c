@@ -6,6 +6,7 @@
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
+#include "kernel/vfs/notify.h"
 
 /* The place a path names: its directory and its last component. */
 struct spot {
@@ -38,6 +39,14 @@ static void spot_done(struct spot *s)
     path_done(&s->path);
 }
 
+/* Linux vfs_link. */
+static int may_link(const struct inode *inode)
+{
+    if ((inode->mode & S_FMT) == S_DIR)
+        return -EPERM;
+    return inode->nlink == 0 && !inode->linkable ? -ENOENT : 0;
+}
+
 /* Make something at a spot. Linux filename_create, then vfs_mkdir and relatives. */
 static int make_at(struct spot *s, const struct node_make *what)
 {
@@ -59,11 +68,15 @@ static int make_at(struct spot *s, const struct node_make *what)
         else
             r = inode_permission(s->dir->inode, MAY_WRITE | MAY_EXEC);
         if (r == 0 && what->link != NULL)
-            r = (what->mode & S_FMT) == S_DIR ? -EPERM : what->link->nlink == 0 ? -ENOENT : 0;
+            r = may_link(what->link);
         if (r == 0)
             r = memfs_make(s->dir, d, what, &made);
-        if (r == 0)
+        if (r == 0 && what->link != NULL)
+            notify_inode(what->link, NOTIFY_ATTRIB);
+        if (r == 0) {
+            notify_name(s->dir->inode, s->last.name, s->last.len, dir, NOTIFY_CREATE, 0);
             dentry_put(made);
+        }
         dentry_put(d);
     }
     mutex_unlock(&s->dir->sb->lock);
@@ -97,8 +110,8 @@ int64_t sys_mkdirat(const uint64_t arg[static 6])
     return do_mkdir((int)arg[0], arg[1], (uint32_t)arg[2]);
 }
 
-/* Regular files, sockets and the character devices that /dev has; a filesystem without named pipes
- * and block devices says -EPERM (mknod(2)). */
+/* Regular files, named pipes, sockets and the character devices that /dev has; block devices are
+ * not for this machine's root. */
 static int64_t do_mknod(int dirfd, uint64_t user_path, uint32_t mode, uint64_t rdev)
 {
     uint32_t kind = mode & S_FMT;
@@ -108,9 +121,9 @@ static int64_t do_mknod(int dirfd, uint64_t user_path, uint32_t mode, uint64_t r
         break;
     case S_REG:
     case S_SOCK:
+    case S_FIFO:
     case S_CHR:
         break;
-    case S_FIFO:
     case S_BLK:
     case S_DIR:
         return -EPERM;
@@ -211,7 +224,11 @@ static int remove_at(struct spot *s, bool dir)
             r = may_delete(s->dir, d, dir);
         if (r == 0)
             r = memfs_unlink(s->dir, d);
+        if (r == 0 && !dir)
+            notify_inode(d->inode, NOTIFY_ATTRIB);
         dentry_put(d);
+        if (r == 0)
+            notify_name(s->dir->inode, s->last.name, s->last.len, dir, NOTIFY_DELETE, 0);
     }
     mutex_unlock(&s->dir->sb->lock);
     return r;
@@ -286,6 +303,28 @@ static int rename_check(const struct spot *from, struct dentry *a, const struct 
     return r;
 }
 
+static void notify_move(const struct spot *from, const struct dentry *d, const struct spot *to)
+{
+    uint32_t cookie = notify_cookie();
+    notify_name(from->dir->inode, from->last.name, from->last.len, is_dir(d), NOTIFY_MOVED_FROM,
+                cookie);
+    notify_name(to->dir->inode, to->last.name, to->last.len, is_dir(d), NOTIFY_MOVED_TO, cookie);
+}
+
+/* Linux fsnotify_move: a is at b's place now, and with exchange b at a's. */
+static void notify_renamed(const struct spot *from, const struct dentry *a, const struct spot *to,
+                           const struct dentry *b, bool exchange)
+{
+    notify_move(from, a, to);
+    if (b->inode != NULL && !exchange)
+        notify_inode_slow(b->inode, NOTIFY_ATTRIB);
+    notify_inode_slow(a->inode, NOTIFY_MOVE_SELF);
+    if (exchange) {
+        notify_move(to, b, from);
+        notify_inode_slow(b->inode, NOTIFY_MOVE_SELF);
+    }
+}
+
 static int rename_locked(struct spot *from, struct spot *to, uint32_t flags)
 {
     struct dentry *a, *b;
@@ -297,6 +336,8 @@ static int rename_locked(struct spot *from, struct spot *to, uint32_t flags)
         r = rename_check(from, a, to, b, flags);
         if (r == 0)
             r = memfs_rename(from->dir, a, to->dir, b, (flags & MOVE_EXCHANGE) != 0);
+        if (r == 0 && notify_on())
+            notify_renamed(from, a, to, b, (flags & MOVE_EXCHANGE) != 0);
         dentry_put(b);
     }
     dentry_put(a);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* open(2) and relatives, directories as files, the working directory. Linux 6.1 fs/open.c. */
 #include "base/mem.h"
+#include "kernel/linux/fs_at.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/uaccess.h"
+#include "kernel/sched/task.h"
 #include "kernel/vfs/fd.h"
+#include "kernel/vfs/notify.h"
 #include "kernel/vfs/open.h"
 
 enum {
@@ -16,25 +19,23 @@ enum {
     FLAGS_PATH = OPEN_DIRECTORY | OPEN_NOFOLLOW | FILE_PATH | OPEN_CLOEXEC,
 };
 
-/* Linux build_open_flags: 0, -EINVAL, -EOPNOTSUPP. */
-static int check_flags(uint32_t *flags)
+/* Linux build_open_flags on what open(2) and openat2(2) have in common. */
+static int check_flags(uint32_t flags)
 {
-    if (*flags & OPEN_TMPFILE) {
-        if ((*flags & OPEN_DIRECTORY) == 0 || (*flags & ACCMODE) == 0 || (*flags & OPEN_CREAT))
+    if (flags & OPEN_TMPFILE) {
+        if ((flags & OPEN_DIRECTORY) == 0 || (flags & OPEN_CREAT) || (flags & ACCMODE) == 0)
             return -EINVAL;
-        return -EOPNOTSUPP; // what a filesystem without unnamed files says
     }
-    if (*flags & FILE_PATH)
-        *flags &= FLAGS_PATH;
     return 0;
 }
 
-static int64_t do_open(int dirfd, uint64_t user_path, uint32_t flags, uint32_t mode)
+static int64_t do_open(int dirfd, uint64_t user_path, uint32_t flags, uint32_t mode,
+                       unsigned resolve)
 {
     struct path path;
     struct dentry *start;
     struct file *f;
-    int r = check_flags(&flags);
+    int r = check_flags(flags);
     if (r < 0)
         return r;
     r = path_from_user(&path, user_path, 0);
@@ -45,9 +46,10 @@ static int64_t do_open(int dirfd, uint64_t user_path, uint32_t flags, uint32_t m
         path_done(&path);
         return fd;
     }
-    r = walk_start(dirfd, path.s, &start);
+    r = resolve & WALK_IN_ROOT ? walk_start_scoped(dirfd, path.s, &start)
+                               : walk_start(dirfd, path.s, &start);
     if (r == 0) {
-        r = open_path(start, path.s, flags, mode, &f);
+        r = open_path(start, path.s, flags, mode, resolve, &f);
         dentry_put(start);
     }
     path_done(&path);
@@ -55,6 +57,7 @@ static int64_t do_open(int dirfd, uint64_t user_path, uint32_t flags, uint32_t m
         fd_unreserve(fd);
         return r;
     }
+    notify_file(f, NOTIFY_OPEN);
     fd_publish(fd, f);
     return fd;
 }
@@ -63,9 +66,11 @@ static int64_t do_open(int dirfd, uint64_t user_path, uint32_t flags, uint32_t m
 static int64_t open_legacy(int dirfd, uint64_t user_path, uint32_t flags, uint32_t mode)
 {
     flags &= FLAGS_VALID;
-    if ((flags & FILE_PATH) == 0)
+    if (flags & FILE_PATH)
+        flags &= FLAGS_PATH;
+    else
         flags |= OPEN_LARGEFILE;
-    return do_open(dirfd, user_path, flags, mode & S_PERMS);
+    return do_open(dirfd, user_path, flags, mode & S_PERMS, 0);
 }
 
 int64_t sys_open(const uint64_t arg[static 6])
@@ -83,9 +88,58 @@ int64_t sys_openat(const uint64_t arg[static 6])
     return open_legacy((int)arg[0], arg[1], (uint32_t)arg[2], (uint32_t)arg[3]);
 }
 
-// --- getdents64 ---
+struct user_open_how {
+    uint64_t flags, mode, resolve;
+};
 
-int64_t sys_getdents64(const uint64_t arg[static 6])
+/* Linux copy_struct_from_user: a longer structure must have zeroes behind what we know. */
+static int how_from_user(struct user_open_how *how, uint64_t user, uint64_t size)
+{
+    if (size < sizeof(*how))
+        return -EINVAL;
+    if (size > PAGE_SIZE)
+        return -E2BIG;
+    uint8_t rest[64];
+    for (uint64_t at = sizeof(*how); at < size;) {
+        size_t n = MIN(size - at, sizeof(rest));
+        if (copy_from_user(rest, user + at, n) < 0)
+            return -EFAULT;
+        for (size_t i = 0; i < n; i++)
+            if (rest[i] != 0)
+                return -E2BIG;
+        at += n;
+    }
+    return copy_from_user(how, user, sizeof(*how));
+}
+
+int64_t sys_openat2(const uint64_t arg[static 6])
+{
+    enum { CACHED = 0x20, BENEATH = 8, IN_ROOT = 0x10, RESOLVE_ALL = 0x3f };
+    struct user_open_how how;
+    int r = how_from_user(&how, arg[2], arg[3]);
+    if (r < 0)
+        return r;
+    if ((how.flags & ~(uint64_t)FLAGS_VALID) || (how.resolve & ~(uint64_t)RESOLVE_ALL))
+        return -EINVAL;
+    if ((how.resolve & BENEATH) && (how.resolve & IN_ROOT))
+        return -EINVAL;
+    uint32_t flags = (uint32_t)how.flags;
+    bool makes = (flags & (OPEN_CREAT | OPEN_TMPFILE)) != 0;
+    if (makes ? (how.mode & ~(uint64_t)S_PERMS) != 0 : how.mode != 0)
+        return -EINVAL;
+    if ((flags & FILE_PATH) && (flags & ~(uint32_t)FLAGS_PATH))
+        return -EINVAL;
+    if ((how.resolve & CACHED) && (makes || (flags & OPEN_TRUNC)))
+        return -EAGAIN;
+    if ((flags & FILE_PATH) == 0)
+        flags |= OPEN_LARGEFILE;
+    return do_open((int)arg[0], arg[1], flags, (uint32_t)how.mode,
+                   (unsigned)how.resolve << WALK_RESOLVE_SHIFT);
+}
+
+// --- getdents ---
+
+static int64_t do_getdents(const uint64_t arg[static 6], bool old)
 {
     enum { BUF_MAX = 32768 };
     uint32_t count = (uint32_t)arg[2];
@@ -93,7 +147,7 @@ int64_t sys_getdents64(const uint64_t arg[static 6])
     if (f == NULL)
         return -EBADF;
     int64_t r = -ENOTDIR;
-    struct dirbuf b = {.max = MIN(count, (uint32_t)BUF_MAX)};
+    struct dirbuf b = {.max = MIN(count, (uint32_t)BUF_MAX), .old = old};
     if (f->ops == &dir_file_ops) {
         b.buf = kmalloc(MAX(b.max, (size_t)1));
         if (b.buf == NULL) {
@@ -111,11 +165,22 @@ int64_t sys_getdents64(const uint64_t arg[static 6])
                 r = (int64_t)b.len;
             }
             mutex_unlock(&f->pos_lock);
+            notify_file(f, NOTIFY_ACCESS);
         }
         kfree(b.buf);
     }
     file_put(f);
     return r;
+}
+
+int64_t sys_getdents64(const uint64_t arg[static 6])
+{
+    return do_getdents(arg, false);
+}
+
+int64_t sys_getdents(const uint64_t arg[static 6])
+{
+    return do_getdents(arg, true);
 }
 
 // --- working directory ---
@@ -182,6 +247,30 @@ int64_t sys_fchdir(const uint64_t arg[static 6])
     int r = f->dentry == NULL ? -ENOTDIR : set_cwd(dentry_get(f->dentry));
     file_put(f);
     return r;
+}
+
+int64_t sys_chroot(const uint64_t arg[static 6])
+{
+    struct dentry *d;
+    int r = at_dentry(AT_FDCWD, arg[0], WALK_FOLLOW | WALK_DIRECTORY, &d);
+    if (r < 0)
+        return r;
+    r = inode_permission(d->inode, MAY_EXEC);
+    if (r == 0 && creds_current()->euid != 0) // CAP_SYS_CHROOT
+        r = -EPERM;
+    if (r < 0) {
+        dentry_put(d);
+        return r;
+    }
+    struct fs_context *fs = fs_current();
+    spin_lock(&fs->lock);
+    struct dentry *old = fs->root;
+    fs->root = d;
+    spin_unlock(&fs->lock);
+    fs_root_put(old);
+    if (d == vfs_root())
+        dentry_put(d); // a context holds no reference to it
+    return 0;
 }
 
 int64_t sys_umask(const uint64_t arg[static 6])

@@ -26,17 +26,23 @@ int at_dentry(int dirfd, uint64_t user_path, unsigned walk_flags, struct dentry 
 
 int at_object(int dirfd, uint64_t user_path, unsigned walk_flags, struct at_object *ret)
 {
-    char first = 1;
+    struct path path;
+    struct dentry *start;
     *ret = (struct at_object){0};
-    if ((walk_flags & WALK_EMPTY) && dirfd >= 0) {
-        if (copy_from_user(&first, user_path, 1) < 0)
-            return -EFAULT;
-        if (first == 0) {
-            ret->f = fd_get(dirfd);
-            return ret->f != NULL ? 0 : -EBADF;
-        }
+    int r = path_from_user(&path, user_path, walk_flags);
+    if (r < 0)
+        return r;
+    if (path.s[0] == 0 && dirfd >= 0) { // WALK_EMPTY: the open file itself
+        ret->f = fd_get(dirfd);
+        return ret->f != NULL ? 0 : -EBADF;
     }
-    return at_dentry(dirfd, user_path, walk_flags, &ret->d);
+    r = walk_start(dirfd, path.s, &start);
+    if (r == 0) {
+        r = walk_object(start, path.s, walk_flags, &ret->d, &ret->f);
+        dentry_put(start);
+    }
+    path_done(&path);
+    return r;
 }
 
 void at_object_done(struct at_object *o)
@@ -95,6 +101,8 @@ static int stat_at(int dirfd, uint64_t user_path, unsigned walk_flags, struct ks
         inode_stat(o.d->inode, ret);
     else
         r = o.f->ops->stat(o.f, ret);
+    const struct dentry *d = o.d != NULL ? o.d : o.f->dentry;
+    ret->mount_root = d != NULL && d == d->sb->root;
     at_object_done(&o);
     return r;
 }
@@ -176,6 +184,8 @@ int64_t sys_statx(const uint64_t arg[static 6])
         SYNC_TYPE = 0x6000, // AT_STATX_FORCE_SYNC | DONT_SYNC
         BASIC_STATS = 0x7ff,
         BTIME = 0x800,
+        MNT_ID = 0x1000,
+        ATTR_MOUNT_ROOT = 0x2000,
         RESERVED = 0x80000000,
     };
     struct kstat k;
@@ -187,8 +197,12 @@ int64_t sys_statx(const uint64_t arg[static 6])
     int r = stat_at((int)arg[0], arg[1], walk_flags_of(flags), &k);
     if (r < 0)
         return r;
+    // AT_STATX_DONT_SYNC and FORCE_SYNC ask for the same: nothing here is ever behind.
     struct user_statx s = {
-        .mask = BASIC_STATS | (k.btime_ns != 0 ? (uint32_t)BTIME : 0),
+        .mask = BASIC_STATS | MNT_ID | (k.btime_ns != 0 ? mask & (uint32_t)BTIME : 0),
+        .attributes = k.mount_root ? (uint64_t)ATTR_MOUNT_ROOT : 0,
+        .attributes_mask = ATTR_MOUNT_ROOT,
+        .mnt_id = k.dev,
         .blksize = k.blksize,
         .nlink = (uint32_t)k.nlink,
         .uid = k.uid,

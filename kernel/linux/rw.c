@@ -5,6 +5,7 @@
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/vfs/fd.h"
+#include "kernel/vfs/notify.h"
 #include "kernel/vfs/tree.h"
 
 enum {
@@ -38,7 +39,10 @@ static bool is_stream(const struct file *f)
 static int64_t transfer(struct file *f, struct uio *u, uint64_t *pos, bool write, bool nonblock)
 {
     nonblock = nonblock || (__atomic_load_n(&f->flags, __ATOMIC_RELAXED) & FILE_NONBLOCK) != 0;
-    return write ? f->ops->write(f, u, pos, nonblock) : f->ops->read(f, u, pos, nonblock);
+    int64_t r = write ? f->ops->write(f, u, pos, nonblock) : f->ops->read(f, u, pos, nonblock);
+    if (notify_on() && r > 0)
+        notify_file_slow(f, write ? NOTIFY_MODIFY : NOTIFY_ACCESS);
+    return r;
 }
 
 /* Read or write at the file's own position. */
@@ -181,9 +185,12 @@ static int64_t transfer_flags(struct file *f, struct uio *u, uint64_t *pos, bool
                               uint32_t rwf)
 {
     bool in_tree = f->inode != NULL && (f->inode->mode & S_FMT) == S_REG && !is_stream(f);
-    if (write && (rwf & RWF_APPEND) && in_tree && f->inode->sb->ops->writable)
-        return memfs_write(f->inode, u, pos, true);
-    return transfer(f, u, pos, write, (rwf & RWF_NOWAIT) != 0);
+    if (!write || (rwf & RWF_APPEND) == 0 || !in_tree || !f->inode->sb->ops->writable)
+        return transfer(f, u, pos, write, (rwf & RWF_NOWAIT) != 0);
+    int64_t r = memfs_write(f->inode, u, pos, true);
+    if (r > 0)
+        notify_file(f, NOTIFY_MODIFY);
+    return r;
 }
 
 /* preadv and relatives. pos -1 with `own`: the file's own position. */
@@ -323,6 +330,8 @@ static int64_t send_all(struct file *out, struct file *in, uint64_t *pos, uint64
             uint64_t size = __atomic_load_n(&in->inode->size, __ATOMIC_ACQUIRE);
             left = MIN(left, size > *pos ? size - *pos : 0);
             r = left > 0 ? send_pages(out, in, *pos, left) : 0;
+            if (r > 0)
+                notify_file(in, NOTIFY_ACCESS);
         } else {
             r = send_copy(out, in, pos, left);
         }
@@ -348,21 +357,23 @@ static int64_t do_sendfile(int out_fd, int in_fd, uint64_t *pos, uint64_t count)
         r = -EINVAL;
     if (r == 0 && (in->inode == NULL || (in->inode->mode & S_FMT) == S_DIR))
         r = -EINVAL;
-    if (r == 0 && in == out)
-        r = -EINVAL;
     if (r == 0) {
-        bool lock_out = !is_stream(out), own = pos == NULL;
+        bool own = pos == NULL, lock_out = !is_stream(out) && (!own || in != out);
+        uint64_t here;
         if (own) {
             mutex_lock(&in->pos_lock);
-            pos = &in->pos;
+            here = in->pos;
+            pos = &here;
         }
         if (lock_out)
             mutex_lock(&out->pos_lock);
         r = send_all(out, in, pos, MIN(count, (uint64_t)COUNT_MAX));
         if (lock_out)
             mutex_unlock(&out->pos_lock);
-        if (own)
+        if (own) {
+            in->pos = here;
             mutex_unlock(&in->pos_lock);
+        }
     }
     file_put(out);
     file_put(in);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* splice(2) and tee(2): Linux 6.1 fs/splice.c. Bytes go through the pipe's pages. */
 #include "kernel/linux/syscall.h"
+#include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
+#include "kernel/sched/timer.h"
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/pipe.h"
 
@@ -90,6 +92,48 @@ int64_t sys_splice(const uint64_t arg[static 6])
                       (flags & SPLICE_NONBLOCK) != 0);
     file_put(out);
     file_put(in);
+    return r;
+}
+
+/* Write what fits now; only a full pipe is waited for (Linux vmsplice_to_pipe). */
+static int64_t vmsplice_in(struct file *pipe, struct uio *u, bool nonblock)
+{
+    for (;;) {
+        struct waitq *q;
+        int64_t r = pipe->ops->write(pipe, u, NULL, true);
+        if (r != -EAGAIN || nonblock)
+            return r;
+        (void)pipe->ops->poll(pipe, &q);
+        if (WAIT_EVENT(q, EV_OUT | EV_ERR, pipe->ops->poll(pipe, &q) & (EV_OUT | EV_ERR),
+                       DEADLINE_NEVER, true) < 0)
+            return -ERESTARTSYS;
+    }
+}
+
+/* The bytes are copied, so that what the program does to its memory later does not show. */
+int64_t sys_vmsplice(const uint64_t arg[static 6])
+{
+    uint32_t flags = (uint32_t)arg[3];
+    struct uio u;
+    if (flags & ~(uint32_t)SPLICE_ALL)
+        return -EINVAL;
+    struct file *f = fd_get_io((int)arg[0]);
+    struct uio_seg *segs = NULL;
+    int64_t r = f == NULL ? -EBADF : arg[2] > UIO_SEGS_MAX ? -EINVAL : 0;
+    if (r == 0 && arg[2] > 0 && (segs = kmalloc(arg[2] * sizeof(*segs))) == NULL)
+        r = -ENOMEM;
+    if (r == 0 && segs != NULL)
+        r = uio_from_user(&u, segs, UIO_SEGS_MAX, arg[1], arg[2]);
+    if (r == 0 && segs != NULL && u.left > 0) {
+        bool nonblock = (flags & SPLICE_NONBLOCK) || (f->flags & FILE_NONBLOCK);
+        if (!is_pipe(f))
+            r = -EBADF;
+        else
+            r = may(f, FILE_WRONLY) ? vmsplice_in(f, &u, nonblock)
+                                    : f->ops->read(f, &u, NULL, nonblock);
+    }
+    kfree(segs);
+    file_put(f);
     return r;
 }
 

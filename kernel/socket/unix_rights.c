@@ -4,6 +4,7 @@
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/vfs/fd.h"
+#include "kernel/vfs/notify.h"
 #include "kernel/vfs/tree.h"
 
 enum { CONTROL_MAX = 20480 }; // net.core.optmem_max
@@ -113,6 +114,7 @@ int unix_node_make(const char *path, struct inode **ret)
                 r = memfs_make(dir, d, &what, &made);
             if (r == 0) {
                 *ret = inode_get(made->inode);
+                notify_name(dir->inode, last.name, last.len, false, NOTIFY_CREATE, 0);
                 dentry_put(made);
             }
             dentry_put(d);

@@ -2,6 +2,7 @@
 #include "base/fmt.h"
 #include "base/mem.h"
 #include "kernel/sched/timer.h"
+#include "kernel/vfs/notify.h"
 #include "kernel/vfs/tree.h"
 
 enum { BUCKETS = 1024, INODE_BUCKETS = 256 };
@@ -206,6 +207,8 @@ static struct dentry *dentry_free(struct dentry *d)
 {
     struct dentry *parent = d->parent;
     ASSERT(parent != d);
+    if (notify_on() && d->inode != NULL && d->inode->nlink == 0)
+        notify_gone_slow(d->inode);
     inode_put(d->inode);
     if (d->name != d->inline_name)
         kfree(d->name);
@@ -332,6 +335,20 @@ struct dentry *dentry_parent(struct dentry *d)
     return p;
 }
 
+struct dentry *dentry_parent_name(struct dentry *d, char *name, size_t *ret_len)
+{
+    struct dentry *p = NULL;
+    spin_lock(&dcache_lock);
+    if (d->parent != d) {
+        p = d->parent;
+        p->refs++;
+        *ret_len = d->name_len;
+        memcpy(name, d->name, (size_t)d->name_len + 1);
+    }
+    spin_unlock(&dcache_lock);
+    return p;
+}
+
 bool dentry_below(struct dentry *d, struct dentry *top)
 {
     spin_lock(&dcache_lock);
@@ -345,6 +362,7 @@ size_t dentry_path(struct dentry *d, char *to, size_t max)
 {
     static const char gone[] = " (deleted)";
     size_t at = max - 1; // written from the end
+    const struct dentry *root = __atomic_load_n(&fs_current()->root, __ATOMIC_RELAXED);
     spin_lock(&dcache_lock);
     if (d->flags & DENTRY_DELETED && at > sizeof(gone)) {
         at -= sizeof(gone) - 1;
@@ -352,9 +370,9 @@ size_t dentry_path(struct dentry *d, char *to, size_t max)
     }
     size_t end = at;
     for (;;) {
-        while (d->parent == d && d->sb->mountpoint != NULL)
+        while (d->parent == d && d->sb->mountpoint != NULL && d != root)
             d = d->sb->mountpoint;
-        if (d->parent == d || at <= d->name_len)
+        if (d->parent == d || d == root || at <= d->name_len)
             break;
         at -= d->name_len;
         memcpy(to + at, d->name, d->name_len);

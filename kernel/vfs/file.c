@@ -7,6 +7,7 @@
 #include "kernel/mm/kmem.h"
 #include "kernel/sched/timer.h"
 #include "kernel/vfs/flock.h"
+#include "kernel/vfs/notify.h"
 #include "kernel/vfs/tree.h"
 #include "kernel/vfs/vfs.h"
 
@@ -34,6 +35,9 @@ void file_put(struct file *f)
 {
     if (f == NULL || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
+    if (notify_on())
+        notify_file_slow(f, (f->flags & (FILE_WRONLY | FILE_RDWR)) != 0 ? NOTIFY_CLOSE_WRITE
+                                                                      : NOTIFY_CLOSE_NOWRITE);
     epoll_file_gone(f);
     flock_file_gone(f);
     f->ops->release(f);
@@ -100,7 +104,9 @@ size_t file_describe(struct file *f, char *to, size_t max)
     if (f->ops->stat(f, &st) < 0)
         st.mode = S_SOCK;
     size_t len;
-    if ((st.mode & S_FMT) == 0) // eventfd, eventpoll, timerfd: Linux fs/anon_inodes.c
+    if (strcmp(f->ops->name, "inotify") == 0) // the one without brackets
+        len = fmt(to, max, "anon_inode:inotify");
+    else if ((st.mode & S_FMT) == 0) // eventfd, eventpoll, timerfd: Linux fs/anon_inodes.c
         len = fmt(to, max, "anon_inode:[%s]", f->ops->name);
     else
         len = fmt(to, max, "%s:[%lu]", f->ops->name, st.ino);

@@ -6,9 +6,11 @@
  * image's; an inode of the image whose data or attributes changed is pinned in memory, and only the
  * pages that were written are its own. A directory of the image that is renamed keeps its place on
  * the image, so its contents move with it. */
+#include "base/fmt.h"
 #include "base/mem.h"
 #include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
+#include "kernel/vfs/pipe.h"
 #include "kernel/vfs/tree.h"
 
 enum {
@@ -144,9 +146,33 @@ int memfs_make(struct dentry *dir, struct dentry *negative, const struct node_ma
     dir_count(dir->inode, 1, is_dir(inode) ? 1 : 0);
     if (what->link != NULL) {
         inode->nlink++;
+        inode->linkable = false;
         inode->ctime_ns = clock_real_ns();
         memfs_pin(inode);
     }
+    *ret = d;
+    return 0;
+}
+
+int memfs_nameless(struct dentry *dir, const struct node_make *what, bool linkable,
+                   struct dentry **ret)
+{
+    struct inode *inode;
+    char name[24];
+    if (dir->inode->nlink == 0)
+        return -ENOENT;
+    int r = new_inode(dir->sb, what, &inode);
+    if (r < 0)
+        return r;
+    inode->nlink = 0;
+    inode->linkable = linkable;
+    size_t len = fmt(name, sizeof(name), "#%lu", inode->ino); // Linux d_mark_tmpfile
+    struct dentry *d = dentry_new(dir->sb, dir, name, len, inode);
+    if (d == NULL) {
+        inode_put(inode);
+        return -ENOMEM;
+    }
+    d->flags |= DENTRY_DELETED; // not hashed: nobody else sees it yet
     *ret = d;
     return 0;
 }
@@ -374,6 +400,8 @@ static int memfs_open(struct inode *inode, struct file *f)
         return 0;
     case S_CHR:
         return dev_open(inode, f);
+    case S_FIFO:
+        return fifo_open(inode, f);
     default:
         return -ENXIO;
     }

@@ -131,18 +131,58 @@ int lookup_one(struct dentry *dir, const char *name, size_t len, struct dentry *
 
 // --- walking ---
 
-struct walker {
-    struct dentry *at; // referenced
-    const char *s;     // what is left of the path
-    char *buf;         // storage of s once a link was followed
-    unsigned links;
-    bool real; // search permission is that of the real user
-};
+/* The directory that this process has for a root, which "/" names and ".." does not leave. The root
+ * of everything is never freed, so that only another one needs a reference. */
+struct dentry *fs_root_get(void)
+{
+    struct fs_context *fs = fs_current();
+    struct dentry *top = vfs_root();
+    if (LIKELY(__atomic_load_n(&fs->root, __ATOMIC_RELAXED) == top))
+        return top;
+    spin_lock(&fs->lock);
+    struct dentry *root = fs->root == top ? top : dentry_get(fs->root);
+    spin_unlock(&fs->lock);
+    return root;
+}
+
+void fs_root_put(struct dentry *root)
+{
+    if (UNLIKELY(root != vfs_root()))
+        dentry_put(root);
+}
+
+void walker_init(struct walker *w, struct dentry *start, const char *path, unsigned flags)
+{
+    *w = (struct walker){.at = dentry_get(start), .s = path, .flags = flags};
+    w->root = flags & WALK_SCOPED ? dentry_get(start) : fs_root_get();
+}
+
+void walker_done(struct walker *w)
+{
+    dentry_put(w->at);
+    if (w->flags & WALK_SCOPED)
+        dentry_put(w->root);
+    else
+        fs_root_put(w->root);
+    file_put(w->file);
+    kfree(w->buf);
+}
 
 static void walker_move(struct walker *w, struct dentry *to)
 {
     dentry_put(w->at);
     w->at = to;
+}
+
+/* Linux nd_jump_root. */
+static int walker_to_root(struct walker *w)
+{
+    if (UNLIKELY(w->flags & WALK_BENEATH))
+        return -EXDEV;
+    if (UNLIKELY(w->flags & WALK_NO_XDEV) && w->at->sb != w->root->sb)
+        return -EXDEV;
+    walker_move(w, dentry_get(w->root));
+    return 0;
 }
 
 static int require_dir(const struct dentry *d)
@@ -155,24 +195,45 @@ static bool is_link(const struct dentry *d)
     return d->inode != NULL && (d->inode->mode & S_FMT) == S_LNK;
 }
 
-/* Continue with a link's target followed by what is left of the path. The walker stands in the
- * directory that holds the link. 1: the link led to an object, the walker stands there. */
-static int follow(struct walker *w, struct dentry *link)
+/* A link that leads to an object (/proc/self/fd/N): 1, the walker stands there or holds the file
+ * that has no place in the tree; -ENOENT: it is an ordinary link. Linux nd_jump_link. */
+static int walker_jump(struct walker *w, struct inode *link)
 {
-    const struct super_ops *ops = link->sb->ops;
-    struct dentry *to;
-    if (++w->links > SYMLINKS_MAX)
-        return -ELOOP;
-    int r = ops->jump != NULL ? ops->jump(link->inode, &to) : -ENOENT;
-    if (r == 0)
+    struct dentry *to = NULL;
+    struct file *f = NULL;
+    if (link->sb->ops->jump == NULL)
+        return -ENOENT;
+    int r = link->sb->ops->jump(link, &to, &f);
+    if (r < 0)
+        return r;
+    if (w->flags & WALK_NO_MAGICLINKS)
+        r = -ELOOP;
+    else if (((w->flags & WALK_NO_XDEV) && (to == NULL || to->sb != w->at->sb)) ||
+             (w->flags & WALK_SCOPED))
+        r = -EXDEV;
+    if (r < 0) {
+        dentry_put(to);
+        file_put(f);
+        return r;
+    }
+    if (to != NULL)
         walker_move(w, to);
+    w->file = f;
+    return 1;
+}
+
+int walker_follow(struct walker *w, struct dentry *link)
+{
+    if (++w->links > SYMLINKS_MAX || (w->flags & WALK_NO_SYMLINKS))
+        return -ELOOP;
+    int r = walker_jump(w, link->inode);
     if (r != -ENOENT)
-        return r < 0 ? r : 1;
+        return r;
     size_t rest = strlen(w->s);
     char *buf = kmalloc(PATH_MAX_BYTES + rest + 2);
     if (buf == NULL)
         return -ENOMEM;
-    int64_t len = ops->readlink(link->inode, buf, PATH_MAX_BYTES);
+    int64_t len = link->sb->ops->readlink(link->inode, buf, PATH_MAX_BYTES);
     if (len <= 0) {
         kfree(buf);
         return len < 0 ? (int)len : -ENOENT;
@@ -181,9 +242,7 @@ static int follow(struct walker *w, struct dentry *link)
     memcpy(buf + len + (rest > 0), w->s, rest + 1);
     kfree(w->buf);
     w->s = w->buf = buf;
-    if (buf[0] == '/')
-        walker_move(w, dentry_get(vfs_root()));
-    return 0;
+    return buf[0] == '/' ? walker_to_root(w) : 0;
 }
 
 /* Cut the next component off: its kind; w->s moves behind it and the slashes that follow. */
@@ -209,12 +268,29 @@ static void next_component(struct walker *w, struct walk_last *c)
 /* Look one component up from where the walker stands (a directory that may be searched). */
 static int component(struct walker *w, const struct walk_last *c, struct dentry **ret)
 {
-    if (c->kind == LAST_DOTDOT)
+    if (c->kind == LAST_DOTDOT && w->at != w->root) {
         *ret = dentry_parent(w->at);
-    else if (c->kind == LAST_NAME)
-        return lookup_one(w->at, c->name, c->len, ret);
-    else
+    } else if (c->kind == LAST_NAME) {
+        struct dentry *cached = NULL;
+        if (UNLIKELY(w->flags & WALK_CACHED)) {
+            if (w->at->sb->ops->cached)
+                cached = dentry_find(w->at, c->name, c->len);
+            if (cached == NULL)
+                return -EAGAIN;
+            dentry_put(cached);
+        }
+        int r = lookup_one(w->at, c->name, c->len, ret);
+        if (r < 0)
+            return r;
+    } else if (c->kind == LAST_DOTDOT && (w->flags & WALK_BENEATH)) {
+        return -EXDEV;
+    } else {
         *ret = dentry_get(w->at);
+    }
+    if (UNLIKELY(w->flags & WALK_NO_XDEV) && (*ret)->sb != w->at->sb) {
+        dentry_put(*ret);
+        return -EXDEV;
+    }
     return 0;
 }
 
@@ -223,33 +299,31 @@ static int may_search(const struct walker *w)
     int r = require_dir(w->at);
     if (r < 0)
         return r;
-    return w->real ? inode_permission_real(w->at->inode, MAY_EXEC)
-                   : inode_permission(w->at->inode, MAY_EXEC);
+    return w->flags & WALK_REAL ? inode_permission_real(w->at->inode, MAY_EXEC)
+                                : inode_permission(w->at->inode, MAY_EXEC);
 }
 
-/* Walk until the last component is left (not looked up). The walker stands in its directory. */
-static int walker_parent(struct walker *w, struct walk_last *last)
+int walker_parent(struct walker *w, struct walk_last *last)
 {
-    if (*w->s == '/')
-        walker_move(w, dentry_get(vfs_root()));
-    for (;;) {
+    int r = *w->s == '/' && w->buf == NULL ? walker_to_root(w) : 0;
+    while (r >= 0) {
         next_component(w, last);
         if (last->kind != LAST_ROOT || *w->s != 0) {
-            int r = may_search(w);
+            r = may_search(w);
             if (r < 0)
                 return r;
         }
         if (*w->s == 0)
             return 0;
         struct dentry *d;
-        int r = component(w, last, &d);
+        r = component(w, last, &d);
         if (r < 0)
             return r;
         if (is_link(d)) {
-            r = follow(w, d);
+            r = walker_follow(w, d);
             dentry_put(d);
-            if (r < 0)
-                return r;
+            if (r >= 0 && w->file != NULL)
+                return -ENOTDIR;
             continue;
         }
         if (d->inode == NULL) {
@@ -258,28 +332,28 @@ static int walker_parent(struct walker *w, struct walk_last *last)
         }
         walker_move(w, d);
     }
+    return r;
 }
 
 int walk_parent(struct dentry *start, const char *path, struct dentry **ret_dir,
                 struct walk_last *last, char **ret_buf)
 {
-    struct walker w = {.at = dentry_get(start), .s = path};
+    struct walker w;
     *ret_buf = NULL;
+    walker_init(&w, start, path, 0);
     int r = *path == 0 ? -ENOENT : walker_parent(&w, last);
     if (r == 0)
         r = require_dir(w.at);
-    if (r < 0) {
-        dentry_put(w.at);
-        kfree(w.buf);
-        return r;
+    if (r == 0) {
+        *ret_dir = dentry_get(w.at);
+        *ret_buf = TAKE(w.buf);
     }
-    *ret_dir = w.at;
-    *ret_buf = w.buf;
-    return 0;
+    walker_done(&w);
+    return r;
 }
 
 /* The last component, links followed when asked: leaves the walker there. */
-static int walker_last(struct walker *w, unsigned flags)
+static int walker_last(struct walker *w)
 {
     for (;;) {
         struct walk_last last;
@@ -289,49 +363,70 @@ static int walker_last(struct walker *w, unsigned flags)
             r = component(w, &last, &d);
         if (r < 0)
             return r;
-        if (is_link(d) && ((flags & WALK_FOLLOW) || last.slash)) {
-            r = follow(w, d);
+        if (is_link(d) && ((w->flags & WALK_FOLLOW) || last.slash)) {
+            r = walker_follow(w, d);
             dentry_put(d);
             if (r < 0)
                 return r;
             if (last.slash)
-                flags |= WALK_DIRECTORY;
+                w->flags |= WALK_DIRECTORY;
             if (r == 0)
                 continue;
+            if (w->file != NULL)
+                return w->flags & WALK_DIRECTORY ? -ENOTDIR : 0;
         } else {
             walker_move(w, d);
         }
         if (w->at->inode == NULL)
             return -ENOENT;
-        if (last.slash || (flags & WALK_DIRECTORY))
+        if (last.slash || (w->flags & WALK_DIRECTORY))
             return require_dir(w->at);
         return 0;
     }
 }
 
-int walk(struct dentry *start, const char *path, unsigned flags, struct dentry **ret)
+int walk_object(struct dentry *start, const char *path, unsigned flags, struct dentry **ret,
+                struct file **ret_file)
 {
-    struct walker w = {.at = dentry_get(start), .s = path, .real = (flags & WALK_REAL) != 0};
+    struct walker w;
     int r = 0;
+    *ret = NULL;
+    *ret_file = NULL;
+    walker_init(&w, start, path, flags);
     if (*path != 0)
-        r = walker_last(&w, flags);
+        r = walker_last(&w);
     else if ((flags & WALK_EMPTY) == 0)
         r = -ENOENT;
-    kfree(w.buf);
-    if (r < 0) {
-        dentry_put(w.at);
-        return r;
+    if (r == 0 && w.file != NULL)
+        *ret_file = TAKE(w.file);
+    else if (r == 0)
+        *ret = dentry_get(w.at);
+    walker_done(&w);
+    return r;
+}
+
+int walk(struct dentry *start, const char *path, unsigned flags, struct dentry **ret)
+{
+    struct file *f;
+    int r = walk_object(start, path, flags, ret, &f);
+    if (f != NULL) {
+        file_put(f);
+        r = -ENXIO;
     }
-    *ret = w.at;
-    return 0;
+    return r;
 }
 
 int walk_start(int dirfd, const char *path, struct dentry **ret)
 {
-    if (path[0] == '/') {
+    if (path[0] == '/') { // where the walk begins anyhow
         *ret = dentry_get(vfs_root());
         return 0;
     }
+    return walk_start_scoped(dirfd, path, ret);
+}
+
+int walk_start_scoped(int dirfd, const char *path, struct dentry **ret)
+{
     if (dirfd == AT_FDCWD) {
         struct fs_context *fs = fs_current();
         spin_lock(&fs->lock);

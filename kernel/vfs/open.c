@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 #include "kernel/sched/task.h"
+#include "kernel/vfs/notify.h"
+#include "kernel/vfs/pipe.h"
 
 enum { ACCMODE = 3 };
 // What stays with the file (Linux keeps O_CREAT, O_EXCL, O_NOCTTY and O_TRUNC out of f_flags).
@@ -73,8 +75,18 @@ static int open_found(struct dentry *d, uint32_t flags, bool made, struct file *
         r = memfs_truncate(d->inode, 0);
         if (r < 0)
             file_put(*ret);
+        else
+            notify_dentry(d, NOTIFY_MODIFY);
     }
     return r;
+}
+
+/* A file in no tree, found through /proc/self/fd/N: only pipes can be opened again. */
+static int open_object(struct file *object, uint32_t flags, struct file **ret)
+{
+    if (flags & FILE_PATH)
+        return -ENXIO;
+    return is_pipe(object) ? pipe_reopen(object, flags & KEPT, ret) : -ENXIO;
 }
 
 /* Find or make the last component in dir: 0 with a referenced dentry. */
@@ -104,114 +116,107 @@ static int find_or_make(struct dentry *dir, const struct walk_last *last, uint32
         if (r == 0)
             r = memfs_make(dir, d, &what, ret);
         *ret_made = r == 0;
+        if (r == 0)
+            notify_name(dir->inode, last->name, last->len, false, NOTIFY_CREATE, 0);
         dentry_put(d);
     }
     mutex_unlock(&dir->sb->lock);
     return r;
 }
 
-/* One round of open with O_CREAT. 1: the last component is a link to follow. */
-static int create_at(struct dentry *dir, const struct walk_last *last, uint32_t flags,
-                     uint32_t mode, struct file **ret)
+/* One round of open with O_CREAT. 1: the last component is a link to follow, *ret_link. */
+static int create_at(struct walker *w, const struct walk_last *last, uint32_t flags, uint32_t mode,
+                     struct file **ret, struct dentry **ret_link)
 {
     struct dentry *d;
     bool made;
     if (last->kind != LAST_NAME || last->slash)
         return -EISDIR;
-    int r = find_or_make(dir, last, mode, &d, &made);
+    int r = find_or_make(w->at, last, mode, &d, &made);
     if (r < 0)
         return r;
     bool link = (d->inode->mode & S_FMT) == S_LNK;
-    if (!made && (flags & OPEN_EXCL))
+    if (!made && (flags & OPEN_EXCL)) {
         r = -EEXIST;
-    else if (link && (flags & OPEN_NOFOLLOW))
+    } else if (link && (flags & OPEN_NOFOLLOW)) {
         r = -ELOOP;
-    else if (link)
-        r = 1;
-    else if ((d->inode->mode & S_FMT) == S_DIR)
+    } else if (link) {
+        *ret_link = d;
+        return 1;
+    } else if ((w->flags & WALK_NO_XDEV) && d->sb != w->at->sb) {
+        r = -EXDEV;
+    } else if ((d->inode->mode & S_FMT) == S_DIR) {
         r = -EISDIR;
-    else
+    } else {
         r = open_found(d, flags, made, ret);
-    dentry_put(d);
-    return r;
-}
-
-/* The path that a link in dir stands for, in a buffer of PATH_MAX_BYTES that the caller frees; or
- * the object that it leads to at once (*ret_object). */
-static int read_link(struct dentry *dir, const struct walk_last *last, char **ret_path,
-                     struct dentry **ret_object)
-{
-    struct dentry *d;
-    *ret_object = NULL;
-    int r = lookup_one(dir, last->name, last->len, &d);
-    if (r < 0)
-        return r;
-    if (d->inode == NULL || (d->inode->mode & S_FMT) != S_LNK) {
-        dentry_put(d);
-        return -ENOENT; // changed under our eyes
     }
-    const struct super_ops *ops = d->sb->ops;
-    char *path = kmalloc(PATH_MAX_BYTES);
-    if (path == NULL)
-        r = -ENOMEM;
-    else if (ops->jump == NULL || (r = ops->jump(d->inode, ret_object)) == -ENOENT)
-        r = (int)MIN(ops->readlink(d->inode, path, PATH_MAX_BYTES), 0l);
     dentry_put(d);
-    if (r < 0 || *ret_object != NULL) {
-        kfree(path);
-        path = NULL;
-    }
-    *ret_path = path;
     return r;
 }
 
 static int open_creat(struct dentry *start, const char *path, uint32_t flags, uint32_t mode,
-                      struct file **ret)
+                      unsigned resolve, struct file **ret)
 {
-    struct dentry *from = dentry_get(start);
-    char *owned = NULL;
-    int r = -ELOOP;
-    for (unsigned links = 0; links <= SYMLINKS_MAX; links++) {
-        struct walk_last last;
-        struct dentry *dir, *object = NULL;
-        char *buf, *next = NULL;
-        r = walk_parent(from, path, &dir, &last, &buf);
+    struct walker w;
+    struct walk_last last;
+    struct dentry *link = NULL;
+    walker_init(&w, start, path, resolve);
+    int r = *path == 0 ? -ENOENT : 0;
+    while (r == 0) {
+        r = walker_parent(&w, &last);
         if (r < 0)
             break;
-        r = create_at(dir, &last, flags, mode, ret);
-        if (r == 1)
-            r = read_link(dir, &last, &next, &object);
-        kfree(buf);
-        kfree(owned);
-        dentry_put(from);
-        owned = next;
-        path = next;
-        from = dir;
-        if (object != NULL) {
-            r = open_found(object, flags, false, ret);
-            dentry_put(object);
-        }
-        if (next == NULL)
+        r = create_at(&w, &last, flags, mode, ret, &link);
+        if (r <= 0)
             break;
-        r = -ELOOP;
+        r = walker_follow(&w, link);
+        dentry_put(link);
     }
-    kfree(owned);
-    dentry_put(from);
+    if (r == 1)
+        r = w.file != NULL ? open_object(w.file, flags, ret) : open_found(w.at, flags, false, ret);
+    walker_done(&w);
+    return r;
+}
+
+/* A file without a name in the directory d (open(2), O_TMPFILE; Linux do_tmpfile). */
+static int open_tmpfile(struct dentry *d, uint32_t flags, uint32_t mode, struct file **ret)
+{
+    struct node_make what = {.mode = S_REG | (mode & S_PERMS & ~fs_current()->umask)};
+    struct dentry *made;
+    int r = inode_permission(d->inode, MAY_WRITE | MAY_EXEC);
+    if (r == 0 && !d->sb->ops->writable)
+        r = -EOPNOTSUPP;
+    if (r < 0)
+        return r;
+    mutex_lock(&d->sb->lock);
+    r = memfs_nameless(d, &what, (flags & OPEN_EXCL) == 0, &made);
+    mutex_unlock(&d->sb->lock);
+    if (r < 0)
+        return r;
+    r = open_dentry(made, flags & ~(uint32_t)OPEN_DIRECTORY, ret);
+    dentry_put(made);
     return r;
 }
 
 int open_path(struct dentry *start, const char *path, uint32_t flags, uint32_t mode,
-              struct file **ret)
+              unsigned resolve, struct file **ret)
 {
     if (flags & OPEN_CREAT)
-        return open_creat(start, path, flags, mode, ret);
+        return open_creat(start, path, flags, mode, resolve, ret);
     struct dentry *d;
+    struct file *object;
     unsigned how = (flags & OPEN_NOFOLLOW ? 0 : (unsigned)WALK_FOLLOW) |
-                   (flags & OPEN_DIRECTORY ? (unsigned)WALK_DIRECTORY : 0);
-    int r = walk(start, path, how, &d);
+                   (flags & OPEN_DIRECTORY ? (unsigned)WALK_DIRECTORY : 0) | resolve;
+    int r = walk_object(start, path, how, &d, &object);
     if (r < 0)
         return r;
-    r = open_found(d, flags, false, ret);
+    if (object != NULL)
+        r = open_object(object, flags, ret);
+    else if (flags & OPEN_TMPFILE)
+        r = open_tmpfile(d, flags, mode, ret);
+    else
+        r = open_found(d, flags, false, ret);
+    file_put(object);
     dentry_put(d);
     return r;
 }

@@ -349,6 +349,26 @@ static unsigned window(struct pagecache *pc, uint64_t index, uint64_t *ret_first
     return pages;
 }
 
+void pagecache_prefetch(struct pagecache *pc, uint64_t first, uint64_t end)
+{
+    enum { PREFETCH_MAX = 512 }; // 2 MiB, as Linux bounds it by the device's read-ahead
+    if (pc->dev == NULL)
+        return;
+    end = MIN(end, first + PREFETCH_MAX);
+    end = MIN(end, pc->plain_bytes / PAGE_SIZE);
+    while (first < end) {
+        struct page *there = find(pc, first);
+        if (there != NULL) {
+            page_put(there);
+            first++;
+            continue;
+        }
+        unsigned count = (unsigned)MIN(end - first, (uint64_t)BLOCK_SEGS_MAX);
+        read_plain(pc, first, count);
+        first += count;
+    }
+}
+
 static bool still_reading(const struct page *p)
 {
     return (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) & PG_READING) != 0;

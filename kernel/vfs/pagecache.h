@@ -51,6 +51,10 @@ NONNULL void pagecache_deinit(struct pagecache *pc);
  * cache and not on the disk (zeroes); -EIO; -ENOMEM. Task context. */
 NONNULL MUST_CHECK int pagecache_get(struct pagecache *pc, uint64_t index, struct page **ret);
 
+/* Start reading the pages first..end-1 that lie on the disk, as far as memory allows without giving
+ * anything up; does not wait. */
+NONNULL void pagecache_prefetch(struct pagecache *pc, uint64_t first, uint64_t end);
+
 /* The same for writing: the page is made when it is not there and is dirty on return; *ret_new says
  * that it was not dirty before. `whole`: the caller overwrites all of it, so that it need not be
  * read (a new page is zeroed all the same). */

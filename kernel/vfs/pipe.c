@@ -25,8 +25,10 @@ struct pipe {
     unsigned head;             // next to fill; free-running
     unsigned tail;             // next to read
     struct page *spare;        // an emptied page, kept for the next write
-    unsigned readers, writers; // open ends: 0 or 1
-    uint32_t refs;             // atomic: ends that are not released
+    unsigned readers, writers; // files that are open for it
+    unsigned read_opens, write_opens; // how often it was opened so: for fifo_open
+    uint32_t refs;                    // atomic: files
+    bool both;                        // a file is open for both: its poll waits at read_wait only
     struct waitq read_wait, write_wait;
     uint64_t ino; // immutable
 };
@@ -63,6 +65,18 @@ static struct slot *slot_at(struct pipe *p, unsigned i)
 static bool is_own(const struct page *page)
 {
     return __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1;
+}
+
+static void wake_readers(struct pipe *p)
+{
+    waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1);
+}
+
+static void wake_writers(struct pipe *p)
+{
+    waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+    if (UNLIKELY(p->both))
+        waitq_wake(&p->read_wait, EV_OUT | EV_WRNORM, 1);
 }
 
 /* The slot at the tail is read: keep or free its page. */
@@ -111,10 +125,10 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos UNUSED, bo
         bool more = !is_empty(p), wake = was_full && !is_full(p), end = p->writers == 0;
         mutex_unlock(&p->lock);
         if (wake)
-            waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+            wake_writers(p);
         if (r != 0) {
             if (more && slept)
-                waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1); // another reader's turn
+                wake_readers(p); // another reader's turn
             return r;
         }
         if (end)
@@ -201,7 +215,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, b
         mutex_unlock(&p->lock);
         first = false;
         if (r > 0)
-            waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1);
+            wake_readers(p);
         if (r < 0)
             return done > 0 ? done : r;
         done += r;
@@ -217,7 +231,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, b
         slept = true;
     }
     if (slept && !is_full(p))
-        waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+        wake_writers(p);
     return done;
 }
 
@@ -225,7 +239,9 @@ static uint32_t read_end_poll(struct file *f, struct waitq **ret_queue)
 {
     struct pipe *p = f->priv;
     *ret_queue = &p->read_wait;
-    return (is_empty(p) ? 0 : EV_IN | EV_RDNORM) | (has_writers(p) ? 0 : EV_HUP);
+    // A named pipe that no writer has opened since this file was is not hung up yet.
+    bool hup = !has_writers(p) && f->pos != __atomic_load_n(&p->write_opens, __ATOMIC_RELAXED);
+    return (is_empty(p) ? 0 : EV_IN | EV_RDNORM) | (hup ? EV_HUP : 0);
 }
 
 static uint32_t write_end_poll(struct file *f, struct waitq **ret_queue)
@@ -251,9 +267,14 @@ static int64_t pipe_ioctl(struct file *f, uint32_t cmd, uint64_t arg)
 static int pipe_stat(struct file *f, struct kstat *ret)
 {
     const struct pipe *p = f->priv;
-    kstat_anon(ret, S_FIFO | 0600, p->ino);
+    if (f->inode != NULL)
+        inode_stat(f->inode, ret);
+    else
+        kstat_anon(ret, S_FIFO | 0600, p->ino);
     return 0;
 }
+
+static struct spinlock fifo_lock; // protects inode.fifo and that a reference is taken through it
 
 static void pipe_free(struct pipe *p)
 {
@@ -265,27 +286,55 @@ static void pipe_free(struct pipe *p)
     kfree(p);
 }
 
-static void end_release(struct pipe *p, unsigned *end)
+/* A file on the pipe is gone. */
+static void pipe_put(struct pipe *p, struct inode *inode)
 {
-    mutex_lock(&p->lock);
-    __atomic_store_n(end, 0, __ATOMIC_RELEASE);
-    mutex_unlock(&p->lock);
-    waitq_wake(&p->read_wait, EV_IN | EV_RDNORM | EV_ERR | EV_HUP, UINT32_MAX);
-    waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM | EV_ERR | EV_HUP, UINT32_MAX);
-    if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) == 0)
+    if (inode != NULL)
+        spin_lock(&fifo_lock);
+    bool last = __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) == 0;
+    if (last && inode != NULL)
+        inode->fifo = NULL;
+    if (inode != NULL)
+        spin_unlock(&fifo_lock);
+    if (last)
         pipe_free(p);
+}
+
+static void ends_release(struct file *f, bool reads, bool writes)
+{
+    struct pipe *p = f->priv;
+    mutex_lock(&p->lock);
+    __atomic_store_n(&p->readers, p->readers - reads, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->writers, p->writers - writes, __ATOMIC_RELEASE);
+    bool alone = (p->readers == 0) != (p->writers == 0);
+    mutex_unlock(&p->lock);
+    if (alone) {
+        waitq_wake(&p->read_wait, EV_IN | EV_RDNORM | EV_ERR | EV_HUP, UINT32_MAX);
+        waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM | EV_ERR | EV_HUP, UINT32_MAX);
+    }
+    pipe_put(p, f->inode);
 }
 
 static void read_end_release(struct file *f)
 {
-    struct pipe *p = f->priv;
-    end_release(p, &p->readers);
+    ends_release(f, true, false);
 }
 
 static void write_end_release(struct file *f)
 {
+    ends_release(f, false, true);
+}
+
+static void both_ends_release(struct file *f)
+{
+    ends_release(f, true, true);
+}
+
+static uint32_t both_ends_poll(struct file *f, struct waitq **ret_queue)
+{
     struct pipe *p = f->priv;
-    end_release(p, &p->writers);
+    *ret_queue = &p->read_wait;
+    return (is_empty(p) ? 0 : EV_IN | EV_RDNORM) | (is_full(p) ? 0 : EV_OUT | EV_WRNORM);
 }
 
 static int64_t end_refuse(struct file *f UNUSED, struct uio *u UNUSED, uint64_t *pos UNUSED,
@@ -318,36 +367,164 @@ static const struct file_ops write_end_ops = {
     .release = write_end_release,
 };
 
-int pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write)
+static const struct file_ops both_ends_ops = {
+    .name = "pipe",
+    .read = pipe_read,
+    .write = pipe_write,
+    .poll = both_ends_poll,
+    .ioctl = pipe_ioctl,
+    .seek = file_no_seek,
+    .stat = pipe_stat,
+    .get_page = file_no_page,
+    .release = both_ends_release,
+};
+
+static struct pipe *pipe_make(void)
 {
     struct pipe *p = kzalloc(sizeof(*p));
     if (p == NULL)
-        return -ENOMEM;
+        return NULL;
     p->slots = kzalloc(PIPE_SLOTS_DEFAULT * sizeof(*p->slots));
-    struct file *r = file_new(&read_end_ops, flags, p);
-    struct file *w = file_new(&write_end_ops, flags | FILE_WRONLY, p);
-    if (p->slots == NULL || r == NULL || w == NULL) {
-        kfree(r);
-        kfree(w);
-        kfree(p->slots);
+    if (p->slots == NULL) {
         kfree(p);
-        return -ENOMEM;
+        return NULL;
     }
     p->slots_max = PIPE_SLOTS_DEFAULT;
-    p->readers = p->writers = 1;
-    p->refs = 2;
-    p->ino = vfs_anon_ino();
     mutex_init(&p->lock);
     waitq_init(&p->read_wait);
     waitq_init(&p->write_wait);
+    return p;
+}
+
+int pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write)
+{
+    struct pipe *p = pipe_make();
+    struct file *r = file_new(&read_end_ops, flags, p);
+    struct file *w = file_new(&write_end_ops, flags | FILE_WRONLY, p);
+    if (p == NULL || r == NULL || w == NULL) {
+        kfree(r);
+        kfree(w);
+        if (p != NULL)
+            pipe_free(p);
+        return -ENOMEM;
+    }
+    p->readers = p->writers = 1;
+    p->read_opens = p->write_opens = 1;
+    p->refs = 2;
+    p->ino = vfs_anon_ino();
     *ret_read = r;
     *ret_write = w;
     return 0;
 }
 
+// --- named pipes ---
+
+/* The pipe behind the inode, made when nobody has it open, with a reference; or NULL. */
+static struct pipe *fifo_get(struct inode *inode)
+{
+    struct pipe *fresh = pipe_make();
+    if (fresh == NULL)
+        return NULL;
+    spin_lock(&fifo_lock);
+    if (inode->fifo == NULL)
+        inode->fifo = TAKE(fresh);
+    struct pipe *p = inode->fifo;
+    p->refs++;
+    spin_unlock(&fifo_lock);
+    if (fresh != NULL)
+        pipe_free(fresh);
+    return p;
+}
+
+/* Wait, locked before and after, until somebody opens the other end: 0 or -ERESTARTSYS. */
+static int wait_partner(struct pipe *p, const unsigned *opens)
+{
+    unsigned before = *opens;
+    mutex_unlock(&p->lock);
+    int r = WAIT_EVENT(&p->read_wait, EV_PRI, __atomic_load_n(opens, __ATOMIC_ACQUIRE) != before,
+                       DEADLINE_NEVER, true);
+    mutex_lock(&p->lock);
+    return r < 0 && *opens == before ? -ERESTARTSYS : 0;
+}
+
+/* Linux fifo_open; the pipe is locked. */
+static int ends_open(struct pipe *p, struct file *f, bool reads, bool writes, bool named)
+{
+    bool nonblock = (f->flags & FILE_NONBLOCK) != 0;
+    if (writes && !reads && named && nonblock && p->readers == 0)
+        return -ENXIO;
+    f->pos = UINT64_MAX;
+    __atomic_store_n(&p->readers, p->readers + reads, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->writers, p->writers + writes, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->read_opens, p->read_opens + reads, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->write_opens, p->write_opens + writes, __ATOMIC_RELEASE);
+    p->both = p->both || (reads && writes);
+    waitq_wake(&p->read_wait, EV_PRI, UINT32_MAX);
+    int r = 0;
+    if (reads && !writes && named && p->writers == 0) {
+        if (nonblock)
+            f->pos = p->write_opens;
+        else
+            r = wait_partner(p, &p->write_opens);
+    } else if (writes && !reads && named && p->readers == 0) {
+        r = wait_partner(p, &p->read_opens);
+    }
+    if (r < 0) {
+        __atomic_store_n(&p->readers, p->readers - reads, __ATOMIC_RELEASE);
+        __atomic_store_n(&p->writers, p->writers - writes, __ATOMIC_RELEASE);
+    }
+    return r;
+}
+
+/* Make f a file on the pipe, whose reference it takes over on success. */
+static int file_on_pipe(struct pipe *p, struct file *f, bool named)
+{
+    static const struct file_ops *const ops[] = {&read_end_ops, &write_end_ops, &both_ends_ops};
+    enum { ACCMODE = 3 };
+    uint32_t mode = f->flags & ACCMODE;
+    if (mode > FILE_RDWR)
+        return -EINVAL;
+    mutex_lock(&p->lock);
+    int r = ends_open(p, f, mode != FILE_WRONLY, mode != 0, named);
+    mutex_unlock(&p->lock);
+    if (r < 0)
+        return r;
+    f->ops = ops[mode];
+    f->priv = p;
+    return 0;
+}
+
+int fifo_open(struct inode *inode, struct file *f)
+{
+    struct pipe *p = fifo_get(inode);
+    if (p == NULL)
+        return -ENOMEM;
+    int r = file_on_pipe(p, f, true);
+    if (r < 0)
+        pipe_put(p, inode);
+    return r;
+}
+
+int pipe_reopen(struct file *pipe, uint32_t flags, struct file **ret)
+{
+    struct pipe *p = pipe->priv;
+    struct file *f = file_new(&read_end_ops, flags, p);
+    if (f == NULL)
+        return -ENOMEM;
+    __atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+    int r = file_on_pipe(p, f, false);
+    if (r < 0) {
+        pipe_put(p, NULL);
+        kfree(f);
+        return r;
+    }
+    *ret = f;
+    return 0;
+}
+
 static struct pipe *pipe_of(struct file *f)
 {
-    return f->ops == &read_end_ops || f->ops == &write_end_ops ? f->priv : NULL;
+    return is_pipe(f) ? f->priv : NULL;
 }
 
 int64_t pipe_size(struct file *f)
@@ -388,7 +565,7 @@ int64_t pipe_resize(struct file *f, uint64_t bytes)
     mutex_unlock(&p->lock);
     kfree(slots);
     if (wake)
-        waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
+        wake_writers(p);
     return r;
 }
 
@@ -396,7 +573,7 @@ int64_t pipe_resize(struct file *f, uint64_t bytes)
 
 bool is_pipe(const struct file *f)
 {
-    return f->ops == &read_end_ops || f->ops == &write_end_ops;
+    return f->ops == &read_end_ops || f->ops == &write_end_ops || f->ops == &both_ends_ops;
 }
 
 /* Wait, locked before and after, until the pipe has data: 1; 0 nobody will write any more. */
@@ -436,16 +613,6 @@ static int wait_room(struct pipe *p, bool nonblock)
         if (r < 0)
             return -ERESTARTSYS;
     }
-}
-
-static void wake_readers(struct pipe *p)
-{
-    waitq_wake(&p->read_wait, EV_IN | EV_RDNORM, 1);
-}
-
-static void wake_writers(struct pipe *p)
-{
-    waitq_wake(&p->write_wait, EV_OUT | EV_WRNORM, 1);
 }
 
 /* Read into free slots; only the first read may wait. */

@@ -4,6 +4,7 @@
 #include "base/base.h"
 
 struct file;
+struct inode;
 
 enum {
     PIPE_SLOTS_DEFAULT = 16,  // 64 KiB
@@ -14,6 +15,12 @@ enum {
 /* A new pipe: flags FILE_NONBLOCK and FILE_DIRECT (packets). Two files of one reference each, or
  * -ENOMEM. */
 NONNULL MUST_CHECK int pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write);
+
+/* A named pipe is opened: f gets its operations. Waits for the other end as fifo(7) says: 0; -ENXIO
+ * nobody reads (nonblocking writer); -ERESTARTSYS; -ENOMEM. */
+NONNULL MUST_CHECK int fifo_open(struct inode *inode, struct file *f);
+/* Open one end of a pipe anew (/proc/self/fd/N): as fifo_open, with a new file. */
+NONNULL MUST_CHECK int pipe_reopen(struct file *pipe, uint32_t flags, struct file **ret);
 
 /* F_GETPIPE_SZ and F_SETPIPE_SZ: bytes; -EBADF: not a pipe; -EBUSY: it holds more; -EPERM, -EINVAL,
  * -ENOMEM. */

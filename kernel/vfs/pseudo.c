@@ -747,7 +747,7 @@ static int64_t pseudo_readlink(struct inode *inode, char *to, size_t max)
 }
 
 /* /proc/self/fd/N leads to the open file's own place, whatever its path says by now. */
-static int pseudo_jump(struct inode *inode, struct dentry **ret)
+static int pseudo_jump(struct inode *inode, struct dentry **ret, struct file **ret_file)
 {
     const struct node *n = inode->node;
     if (n->link != link_fd)
@@ -755,11 +755,13 @@ static int pseudo_jump(struct inode *inode, struct dentry **ret)
     struct file *f = fd_get((int)inode->node_arg);
     if (f == NULL)
         return -EBADF;
-    int r = f->dentry != NULL ? 0 : -ENXIO; // sockets, pipes: as Linux says of sockets
-    if (r == 0)
-        *ret = dentry_get(f->dentry);
+    if (f->dentry == NULL) {
+        *ret_file = f;
+        return 0;
+    }
+    *ret = dentry_get(f->dentry);
     file_put(f);
-    return r;
+    return 0;
 }
 
 // --- open files ---

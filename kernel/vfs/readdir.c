@@ -12,7 +12,9 @@ struct dirent_head { // struct linux_dirent64 up to the name
 bool dirbuf_add(struct dirbuf *b, const char *name, size_t len, uint64_t ino, uint64_t next_pos,
                 unsigned type)
 {
-    size_t bytes = ALIGN_UP(sizeof(struct dirent_head) + len + 1, 8ul);
+    // The old structure has no type before the name but one in its last byte.
+    size_t head = sizeof(struct dirent_head) - (b->old ? 1 : 0);
+    size_t bytes = ALIGN_UP(head + len + (b->old ? 2 : 1), 8ul);
     if (b->full || bytes > b->max - b->len) {
         b->full = true;
         return false;
@@ -21,8 +23,10 @@ bool dirbuf_add(struct dirbuf *b, const char *name, size_t len, uint64_t ino, ui
         .ino = ino, .off = (int64_t)next_pos, .reclen = (uint16_t)bytes, .type = (uint8_t)type};
     char *at = b->buf + b->len;
     memset(at, 0, bytes);
-    memcpy(at, &h, sizeof(h));
-    memcpy(at + sizeof(h), name, len);
+    memcpy(at, &h, head);
+    memcpy(at + head, name, len);
+    if (b->old)
+        at[bytes - 1] = (char)type;
     b->len += bytes;
     return true;
 }

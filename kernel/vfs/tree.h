@@ -20,6 +20,8 @@ struct inode;
 struct dirbuf;
 struct flocks;
 struct lower;
+struct pipe;
+struct watch;
 
 enum {
     DENTRIES_MAX = 4096, // cached names nobody uses that can be read from the disk again
@@ -44,9 +46,9 @@ struct super_ops {
     int (*iterate)(struct dentry *dir, uint64_t *pos, struct dirbuf *buf);
     /* Target of a link into to (NUL-ended): length. */
     int64_t (*readlink)(struct inode *inode, char *to, size_t max);
-    /* A link that leads to an object rather than a path: 0 with a referenced dentry; -ENOENT: it
-     * is an ordinary link. */
-    int (*jump)(struct inode *inode, struct dentry **ret);
+    /* A link that leads to an object rather than a path: 0 with a referenced dentry or, when the
+     * object is in no tree, a referenced file; -ENOENT: it is an ordinary link. */
+    int (*jump)(struct inode *inode, struct dentry **ret, struct file **ret_file);
     /* Make f (ops and priv not set) a file on this inode. Also directories. */
     int (*open)(struct inode *inode, struct file *f);
     void (*inode_free)(struct inode *inode); // its private parts
@@ -87,6 +89,9 @@ struct inode {
     struct list uppers;       // protected by sb->lock: dentry.upper_link, of a directory
     uint64_t last_cookie;     // protected by sb->lock
     struct flocks *flocks;    // protected by flock.c's lock
+    struct pipe *fifo;        // protected by pipe.c's fifo_lock: of a named pipe that is open
+    struct watch *watches;    // protected by inotify.c's lock
+    bool linkable;            // protected by sb->lock: without a name, but may get one
     const void *node;         // immutable: pseudo.c's
     uint64_t node_arg;        // immutable: pseudo.c's
 };
@@ -139,6 +144,8 @@ NONNULL MUST_CHECK int dentry_move(struct dentry *d, struct dentry *to, const ch
                                    size_t len, uint8_t covers);
 /* The parent with a reference; goes through mount points. A root's is itself. */
 NONNULL struct dentry *dentry_parent(struct dentry *d);
+/* The parent with a reference and d's name in it, to name[NAME_MAX_BYTES + 1]; NULL for a root. */
+NONNULL struct dentry *dentry_parent_name(struct dentry *d, char *name, size_t *ret_len);
 /* Whether d is at or below top, in one filesystem. */
 NONNULL bool dentry_below(struct dentry *d, struct dentry *top);
 /* The absolute path into to (max bytes, NUL-ended); returns its length. */
@@ -159,6 +166,15 @@ enum {                  // flags of a walk
     WALK_DIRECTORY = 2, // the last component must be a directory
     WALK_EMPTY = 4,     // "" is the starting point itself (AT_EMPTY_PATH)
     WALK_REAL = 8,      // permissions of the real user, as access(2) asks
+    // openat2(2)'s RESOLVE_*, each shifted by WALK_RESOLVE_SHIFT
+    WALK_RESOLVE_SHIFT = 8,
+    WALK_NO_XDEV = 0x100,
+    WALK_NO_MAGICLINKS = 0x200,
+    WALK_NO_SYMLINKS = 0x400,
+    WALK_BENEATH = 0x800,
+    WALK_IN_ROOT = 0x1000,
+    WALK_CACHED = 0x2000,
+    WALK_SCOPED = WALK_BENEATH | WALK_IN_ROOT, // the starting point is the root
 };
 
 struct walk_last {    // the last component, not looked up
@@ -182,7 +198,35 @@ NONNULL void path_done(struct path *p);
 enum { AT_FDCWD = -100 };
 NONNULL MUST_CHECK int walk_start(int dirfd, const char *path, struct dentry **ret);
 
-/* Find what a path names: 0 with a referenced positive dentry, or as path_resolution(7). */
+/* The same for a walk whose starting point is its root: also absolute paths begin there. */
+NONNULL MUST_CHECK int walk_start_scoped(int dirfd, const char *path, struct dentry **ret);
+
+/* The root directory of the current process; give it back. */
+struct dentry *fs_root_get(void);
+NONNULL void fs_root_put(struct dentry *root);
+
+/* A walk step by step, for those who make the last component. */
+struct walker {
+    struct dentry *at;   // referenced: where it stands
+    struct dentry *root; // what "/" is; of the process, or with WALK_SCOPED the start
+    struct file *file;   // the last link led to a file in no tree; referenced
+    const char *s;       // what is left of the path
+    char *buf;           // storage of s once a link was followed
+    unsigned links, flags;
+};
+NONNULL void walker_init(struct walker *w, struct dentry *start, const char *path, unsigned flags);
+NONNULL void walker_done(struct walker *w);
+/* Walk until the last component is left (not looked up). The walker stands in its directory. */
+NONNULL MUST_CHECK int walker_parent(struct walker *w, struct walk_last *last);
+/* Continue with a link's target followed by what is left of the path; the walker stands in the
+ * directory that holds the link. 1: the link led to an object, the walker stands there. */
+NONNULL MUST_CHECK int walker_follow(struct walker *w, struct dentry *link);
+
+/* Find what a path names: 0 with a referenced positive dentry, or a file that is in no tree. */
+NONNULL MUST_CHECK int walk_object(struct dentry *start, const char *path, unsigned flags,
+                                   struct dentry **ret, struct file **ret_file);
+/* Find what a path names: 0 with a referenced positive dentry, or as path_resolution(7). -ENXIO: it
+ * is in no tree. */
 NONNULL MUST_CHECK int walk(struct dentry *start, const char *path, unsigned flags,
                             struct dentry **ret);
 /* Find the directory that holds the last component; links before it are followed. last->name lives
@@ -213,7 +257,7 @@ NONNULL MUST_CHECK int may_delete(const struct dentry *dir, const struct dentry 
 struct fs_context {
     struct spinlock lock; // protects cwd, umask
     uint32_t refs;        // atomic
-    struct dentry *root;  // immutable
+    struct dentry *root;  // protected by lock; referenced unless vfs_root()
     struct dentry *cwd;
     uint32_t umask;
 };
@@ -235,6 +279,9 @@ extern const struct file_ops memfs_file_ops;
  * dentry; -ENOENT (dir was removed), -ENOSPC, -ENOMEM. */
 NONNULL MUST_CHECK int memfs_make(struct dentry *dir, struct dentry *negative,
                                   const struct node_make *what, struct dentry **ret);
+/* A regular file without a name below dir; `linkable`: linkat may give it one. */
+NONNULL MUST_CHECK int memfs_nameless(struct dentry *dir, const struct node_make *what,
+                                      bool linkable, struct dentry **ret);
 /* Remove a name, also of a directory: 0, -ENOTEMPTY, -ENOMEM, -EIO. */
 NONNULL MUST_CHECK int memfs_unlink(struct dentry *dir, struct dentry *victim);
 enum { MOVE_NOREPLACE = 1, MOVE_EXCHANGE = 2 };
@@ -270,11 +317,13 @@ NONNULL MUST_CHECK int64_t lower_readlink(struct inode *inode, char *to, size_t 
 
 // --- readdir.c ---
 
-/* Directory entries on their way to the program, in struct linux_dirent64's layout. */
+/* Directory entries on their way to the program, in struct linux_dirent64's layout or, `old`, in
+ * struct linux_dirent's. */
 struct dirbuf {
     char *buf; // kernel memory
     size_t len, max;
     bool full; // the last entry did not fit
+    bool old;
 };
 /* Append an entry: false when it does not fit. next_pos: where reading goes on behind it. */
 NONNULL bool dirbuf_add(struct dirbuf *b, const char *name, size_t len, uint64_t ino,

@@ -166,6 +166,7 @@ void fs_context_put(struct fs_context *c)
     if (c == NULL || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     dentry_put(c->cwd);
+    fs_root_put(c->root);
     kfree(c);
 }
 
@@ -177,7 +178,7 @@ int vfs_open(const char *path, int flags, uint32_t mode, struct file **ret)
     int r = walk_start(AT_FDCWD, path, &start);
     if (r < 0)
         return r;
-    r = open_path(start, path, (uint32_t)flags, mode, ret);
+    r = open_path(start, path, (uint32_t)flags, mode, 0, ret);
     dentry_put(start);
     return r;
 }

@@ -46,6 +46,7 @@ struct kstat {
     uint64_t dev, ino, nlink, size, blocks, rdev;
     uint32_t mode, uid, gid, blksize;
     uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+    bool mount_root; // for statx; set by who knows the name
 };
 
 /* Mount: root from an EROFS image of erofs_bytes at the start of dev, writable overlay, /dev /proc
