@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Page frames: the buddy allocator under a lock, reference counts, giving back under pressure.
+/* Page frames: the buddy allocator under a lock, a few single pages at hand for each CPU without
+ * one, reference counts, giving back under pressure.
  *
- * Lock order: shrinkers' own locks -> page_lock. page_lock is taken by tasks and work only. */
+ * Lock order: shrinkers' own locks -> page_lock. page_lock is taken by tasks and work only, and so
+ * are the pages at hand: nothing takes the CPU from them in the kernel. */
 #include "base/mem.h"
+#include "kernel/arch/x86_64/cpu.h"
 #include "kernel/boot/memory.h"
 #include "kernel/mm/buddy.h"
 #include "kernel/mm/init.h"
 #include "kernel/mm/layout.h"
 #include "kernel/sched/lock.h"
 #include "kernel/vfs/vfs.h"
+
+// Pages of a CPU, linked through `owner`.
+enum { AT_HAND_ORDER = 3, AT_HAND_BATCH = 1 << AT_HAND_ORDER, AT_HAND_MAX = 2 * AT_HAND_BATCH };
 
 static struct buddy buddy; // protected by page_lock
 static struct spinlock page_lock;
@@ -87,25 +93,91 @@ static bool shrink(size_t count)
     return freed > 0;
 }
 
-struct page *page_alloc(unsigned order)
+/* Give `count` of the pages at hand back to all. */
+static void spill(struct cpu *c, unsigned count)
+{
+    spin_lock(&page_lock);
+    for (; count > 0 && c->free_pages != NULL; count--) {
+        struct page *p = c->free_pages;
+        c->free_pages = p->owner;
+        c->free_count--;
+        p->owner = NULL;
+        buddy_free(&buddy, p);
+    }
+    spin_unlock(&page_lock);
+}
+
+static void put_at_hand(struct cpu *c, struct page *p)
+{
+    *p = (struct page){.owner = c->free_pages};
+    list_init(&p->link);
+    c->free_pages = p;
+    c->free_count++;
+}
+
+/* Take some pages at hand, a block if there is one: the first of them, or NULL. */
+static COLD struct page *refill(struct cpu *c)
+{
+    unsigned order = AT_HAND_ORDER;
+    spin_lock(&page_lock);
+    struct page *p = buddy_alloc(&buddy, order);
+    if (p == NULL)
+        p = buddy_alloc(&buddy, order = 0);
+    spin_unlock(&page_lock);
+    for (unsigned i = p != NULL ? 1u << order : 0; i > 0; i--)
+        put_at_hand(c, p + i - 1);
+    return c->free_pages;
+}
+
+static struct page *alloc_one(void)
+{
+    struct cpu *c = this_cpu();
+    struct page *p = c->free_pages;
+    if (UNLIKELY(p == NULL) && (p = refill(c)) == NULL)
+        return NULL;
+    c->free_pages = p->owner;
+    c->free_count--;
+    p->owner = NULL;
+    p->refs = 1;
+    return p;
+}
+
+static struct page *alloc_block(unsigned order)
+{
+    spin_lock(&page_lock);
+    struct page *p = buddy_alloc(&buddy, order);
+    spin_unlock(&page_lock);
+    return p;
+}
+
+static COLD struct page *alloc_short(unsigned order)
 {
     enum { SHRINK_EXTRA = 32, SHRINK_TRIES = 8 };
-    for (int i = 0;; i++) {
-        spin_lock(&page_lock);
-        struct page *p = buddy_alloc(&buddy, order);
-        spin_unlock(&page_lock);
-        if (LIKELY(p != NULL))
+    for (int i = 0; i <= SHRINK_TRIES; i++) {
+        spill(this_cpu(), AT_HAND_MAX); // they may complete a block
+        struct page *p = alloc_block(order);
+        if (p != NULL)
             return p;
-        if (i == SHRINK_TRIES || !shrink((1u << order) + SHRINK_EXTRA))
+        if (!shrink((1u << order) + SHRINK_EXTRA))
             return NULL;
     }
+    return NULL;
+}
+
+struct page *page_alloc(unsigned order)
+{
+    struct page *p = order == 0 ? alloc_one() : alloc_block(order);
+    return LIKELY(p != NULL) ? p : alloc_short(order);
 }
 
 struct page *page_alloc_zero(unsigned order)
 {
     struct page *p = page_alloc(order);
-    if (p != NULL)
-        memset(page_virt(p), 0, (size_t)PAGE_SIZE << order);
+    if (p == NULL)
+        return NULL;
+    void *to = page_virt(p);
+    size_t words = ((size_t)PAGE_SIZE << order) / 8;
+    __asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
     return p;
 }
 
@@ -121,9 +193,16 @@ void page_put(struct page *p)
     ASSERT(before != 0);
     if (before > 1)
         return;
-    spin_lock(&page_lock);
-    buddy_free(&buddy, p);
-    spin_unlock(&page_lock);
+    if (p->order > 0) {
+        spin_lock(&page_lock);
+        buddy_free(&buddy, p);
+        spin_unlock(&page_lock);
+        return;
+    }
+    struct cpu *c = this_cpu();
+    if (UNLIKELY(c->free_count >= AT_HAND_MAX))
+        spill(c, AT_HAND_BATCH);
+    put_at_hand(c, p);
 }
 
 void mem_stats_get(struct mem_stats *ret)
@@ -132,5 +211,9 @@ void mem_stats_get(struct mem_stats *ret)
     *ret = (struct mem_stats){.total_bytes = buddy.total_pages << PAGE_SHIFT,
                               .free_bytes = buddy.free_pages << PAGE_SHIFT};
     spin_unlock(&page_lock);
+    for (unsigned i = 0; i < cpu_count; i++) {
+        if (cpus[i] != NULL)
+            ret->free_bytes += (uint64_t)cpus[i]->free_count << PAGE_SHIFT;
+    }
     ret->cache_bytes = pagecache_clean_bytes();
 }

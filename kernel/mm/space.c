@@ -477,7 +477,7 @@ int mm_install_page(struct mm *mm, uint64_t address, struct page *p)
 /* The mapping that a fault at this address falls into, a stack grown to it: or NULL. */
 static struct vma *fault_vma(struct mm *mm, uint64_t address)
 {
-    struct vma *v = vma_find(&mm->vmas, address);
+    struct vma *v = vma_find_again(&mm->vmas, address);
     if (v == NULL || v->start <= address)
         return v;
     if (!v->grows_down || v->end - address > mm->stack_limit)

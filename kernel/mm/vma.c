@@ -23,6 +23,16 @@ struct vma *vma_find(const struct vma_set *s, uint64_t address)
     return best;
 }
 
+struct vma *vma_find_again(struct vma_set *s, uint64_t address)
+{
+    struct vma *v = __atomic_load_n(&s->last, __ATOMIC_RELAXED);
+    if (v != NULL && v->start <= address && v->end > address)
+        return v;
+    v = vma_find(s, address);
+    __atomic_store_n(&s->last, v, __ATOMIC_RELAXED);
+    return v;
+}
+
 struct vma *vma_next(const struct vma *v)
 {
     return entry(rb_next(&v->node));
@@ -58,6 +68,7 @@ void vma_insert(struct vma_set *s, struct vma *v)
 void vma_remove(struct vma_set *s, struct vma *v)
 {
     rb_remove(&s->tree, &v->node);
+    s->last = NULL;
     s->count--;
     s->bytes -= v->end - v->start;
 }

@@ -23,10 +23,13 @@ struct vma_set {
     struct rb_tree tree;
     unsigned count;
     uint64_t bytes;
+    struct vma *last; // atomic: what vma_find_again found; NULL after a removal
 };
 
 /* The first mapping that ends above address (it may start above it too), or NULL. */
 NONNULL struct vma *vma_find(const struct vma_set *s, uint64_t address);
+/* The same, quicker when it is the mapping that the last such call found. */
+NONNULL struct vma *vma_find_again(struct vma_set *s, uint64_t address);
 NONNULL struct vma *vma_next(const struct vma *v);
 NONNULL struct vma *vma_prev(const struct vma *v);
 /* True when nothing is mapped in [start, end). */

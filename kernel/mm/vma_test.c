@@ -33,6 +33,11 @@ static void test_find(struct test *t)
     CHECK(t, vma_find(&s, 15 * P) == b && vma_find(&s, 21 * P) == NULL);
     CHECK(t, vma_free_range(&s, 15 * P, 20 * P) && !vma_free_range(&s, 14 * P, 20 * P));
     CHECK(t, vma_next(a) == b && vma_prev(b) == a && s.bytes == 6 * P);
+    CHECK(t, vma_find_again(&s, 12 * P) == a && vma_find_again(&s, 13 * P) == a);
+    CHECK(t, vma_find_again(&s, 15 * P) == b && vma_find_again(&s, 20 * P) == b);
+    vma_remove(&s, b);
+    CHECK(t, vma_find_again(&s, 20 * P) == NULL);
+    free(b);
     clear(&s);
 }
 

@@ -28,19 +28,22 @@ struct mutex_sleeper {
     struct task *task;
 };
 
-void mutex_lock(struct mutex *m)
+/* Queue up first, look again then: an unlocker first lets go and looks at the queue then, so that
+ * one of us sees the other. */
+static COLD void lock_slowly(struct mutex *m, struct task *me)
 {
-    struct task *me = current();
+    struct mutex_sleeper sleeper = {.task = me};
+    struct task *none = NULL;
+    ASSERT(__atomic_load_n(&m->owner, __ATOMIC_RELAXED) != me);
     spin_lock(&m->lock);
-    if (LIKELY(m->owner == NULL)) {
-        m->owner = me;
+    list_push_back(&m->sleepers, &sleeper.link);
+    if (__atomic_compare_exchange_n(&m->owner, &none, me, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST)) {
+        list_remove(&sleeper.link);
         spin_unlock(&m->lock);
         return;
     }
-    ASSERT(m->owner != me);
-    struct mutex_sleeper sleeper = {.task = me};
-    list_push_back(&m->sleepers, &sleeper.link);
-    while (m->owner != me) { // the unlocker hands it over
+    while (__atomic_load_n(&m->owner, __ATOMIC_RELAXED) != me) { // the unlocker hands it over
         task_prepare_sleep();
         spin_unlock(&m->lock);
         int r = task_sleep(DEADLINE_NEVER, false);
@@ -50,13 +53,34 @@ void mutex_lock(struct mutex *m)
     spin_unlock(&m->lock);
 }
 
-void mutex_unlock(struct mutex *m)
+void mutex_lock(struct mutex *m)
+{
+    struct task *me = current(), *none = NULL;
+    if (UNLIKELY(!__atomic_compare_exchange_n(&m->owner, &none, me, false, __ATOMIC_ACQUIRE,
+                                              __ATOMIC_RELAXED)))
+        lock_slowly(m, me);
+}
+
+/* Hand over to the first that sleeps, unless another was quicker: its unlock comes here then. */
+static COLD void hand_over(struct mutex *m)
 {
     spin_lock(&m->lock);
-    ASSERT(m->owner == current());
-    struct list *first = list_pop_front(&m->sleepers);
-    m->owner = first != NULL ? LIST_ENTRY(first, struct mutex_sleeper, link)->task : NULL;
-    if (m->owner != NULL)
-        task_wake(m->owner);
+    if (!list_empty(&m->sleepers)) {
+        struct mutex_sleeper *first = LIST_ENTRY(m->sleepers.next, struct mutex_sleeper, link);
+        struct task *next = first->task, *none = NULL;
+        if (__atomic_compare_exchange_n(&m->owner, &none, next, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+            list_remove(&first->link);
+            task_wake(next);
+        }
+    }
     spin_unlock(&m->lock);
+}
+
+void mutex_unlock(struct mutex *m)
+{
+    struct task *before = __atomic_exchange_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
+    ASSERT(before == current());
+    if (UNLIKELY(__atomic_load_n(&m->sleepers.next, __ATOMIC_SEQ_CST) != &m->sleepers))
+        hand_over(m);
 }

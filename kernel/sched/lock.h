@@ -44,11 +44,12 @@ NONNULL static inline void spin_unlock(struct spinlock *l)
 NONNULL MUST_CHECK uint64_t spin_lock_irqsave(struct spinlock *l); // returns the flags to restore
 NONNULL void spin_unlock_irqrestore(struct spinlock *l, uint64_t flags);
 
-/* Held across sleeps; taken by tasks only. Not recursive. */
+/* Held across sleeps; taken by tasks only. Not recursive. What it lies in stays until mutex_unlock
+ * has returned to all. */
 struct mutex {
     struct spinlock lock;
-    struct task *owner;   // protected by lock
-    struct list sleepers; // protected by lock
+    struct task *owner;   // atomic
+    struct list sleepers; // changed under lock
 };
 
 NONNULL void mutex_init(struct mutex *m);

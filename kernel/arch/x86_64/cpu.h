@@ -91,6 +91,8 @@ struct cpu {
     struct runq *runq;       // immutable
     struct timers *timers;   // immutable
     uint32_t timer_divide;   // own CPU: of the local APIC's timer, as last written
+    struct page *free_pages; // own CPU, not in interrupts: single pages at hand (mm/page.c)
+    uint32_t free_count;     // of them; others may read it
     struct tss tss;          // own CPU
     uint64_t gdt[GDT_WORDS]; // immutable
 };

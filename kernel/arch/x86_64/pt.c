@@ -29,20 +29,39 @@ static unsigned index_of(uint64_t address, unsigned level)
     return address >> shift_of(level) & (ENTRIES - 1);
 }
 
-uint64_t *pt_entry(uint64_t root, uint64_t address, bool create)
+/* The table that an entry, or a root, points to. */
+static uint64_t *table_of(uint64_t entry)
 {
-    uint64_t *table = virt_of(root);
+    return (uint64_t *)(DIRECT_MAP + (entry & PTE_ADDR));
+}
+
+/* The same with missing levels made, which is rare. */
+static COLD uint64_t *entry_create(uint64_t root, uint64_t address)
+{
+    uint64_t *table = table_of(root);
     for (unsigned level = LEVELS - 1; level > 0; level--) {
         uint64_t *e = &table[index_of(address, level)];
         if (!(*e & PTE_PRESENT)) {
-            struct page *p = create ? page_alloc_zero(0) : NULL;
+            struct page *p = page_alloc_zero(0);
             if (p == NULL)
                 return NULL;
             *e = page_phys(p) | TABLE_FLAGS;
         }
-        table = virt_of(*e & PTE_ADDR);
+        table = table_of(*e);
     }
     return &table[index_of(address, 0)];
+}
+
+uint64_t *pt_entry(uint64_t root, uint64_t address, bool create)
+{
+    uint64_t e = table_of(root)[index_of(address, 3)]; // unrolled: every page fault comes here
+    if (LIKELY(e & PTE_PRESENT))
+        e = table_of(e)[index_of(address, 2)];
+    if (LIKELY(e & PTE_PRESENT))
+        e = table_of(e)[index_of(address, 1)];
+    if (LIKELY(e & PTE_PRESENT))
+        return &table_of(e)[index_of(address, 0)];
+    return create ? entry_create(root, address) : NULL;
 }
 
 struct walk {

@@ -45,24 +45,13 @@ static void kernel_fault(struct regs *r, uint64_t address)
                (unsigned long)(r->rip - kernel_slide()), (unsigned long)address);
 }
 
-static void page_fault(struct regs *r)
+/* A fault that mm_fault could not resolve. */
+static COLD void page_fault_failed(struct regs *r, uint64_t address, int result)
 {
-    uint64_t address = read_cr2();
     struct task *t = current();
-    bool user = regs_user(r);
-    if (!user && (address >= USER_END || t->arch->no_fault > 0 || !(r->rflags & RFLAGS_IF) ||
-                  fixup_for(r->rip) == 0)) {
-        kernel_fault(r, address);
-        return;
-    }
-    irq_on();
-    unsigned access = r->error & PF_WRITE ? FAULT_WRITE : r->error & PF_FETCH ? FAULT_EXEC : 0;
-    int result = t->process->mm == NULL ? -EFAULT : mm_fault(t->process->mm, address, access);
-    if (LIKELY(result == 0))
-        return;
     if (result == -ENOMEM)
         process_out_of_memory(t);
-    if (!user) {
+    if (!regs_user(r)) {
         kernel_fault(r, address);
         return;
     }
@@ -74,6 +63,22 @@ static void page_fault(struct regs *r)
         info.code = BUS_ADRERR;
     }
     signal_force(t, &info);
+}
+
+static void page_fault(struct regs *r)
+{
+    uint64_t address = read_cr2();
+    struct task *t = current();
+    if (!regs_user(r) && (address >= USER_END || t->arch->no_fault > 0 ||
+                          !(r->rflags & RFLAGS_IF) || fixup_for(r->rip) == 0)) {
+        kernel_fault(r, address);
+        return;
+    }
+    irq_on();
+    unsigned access = r->error & PF_WRITE ? FAULT_WRITE : r->error & PF_FETCH ? FAULT_EXEC : 0;
+    int result = t->process->mm == NULL ? -EFAULT : mm_fault(t->process->mm, address, access);
+    if (UNLIKELY(result < 0))
+        page_fault_failed(r, address, result);
 }
 
 /* What a program's exception means to it. Linux 6.1 arch/x86/kernel/traps.c. */
@@ -154,11 +159,9 @@ static void double_fault(struct regs *r)
     panic_regs(r, "double fault");
 }
 
-static void exception(struct regs *r)
+static COLD void exception(struct regs *r)
 {
-    if (r->vector == TRAP_PAGE)
-        page_fault(r);
-    else if (r->vector == TRAP_NMI)
+    if (r->vector == TRAP_NMI)
         return; // nobody sends one on purpose
     else if (r->vector == TRAP_DOUBLE)
         double_fault(r);
@@ -174,7 +177,9 @@ void trap_dispatch(struct regs *r)
 {
     enum { EXCEPTIONS = 32 };
     unsigned vector = (unsigned)r->vector;
-    if (vector < EXCEPTIONS) {
+    if (LIKELY(vector == TRAP_PAGE)) {
+        page_fault(r);
+    } else if (vector < EXCEPTIONS) {
         exception(r);
     } else if (vector == VECTOR_TIMER) {
         cpu_need_work(this_cpu(), CPU_WORK_TIMER);
