@@ -6,6 +6,7 @@
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/flock.h"
 #include "kernel/vfs/pipe.h"
+#include "kernel/vfs/record.h"
 #include "kernel/vfs/tree.h"
 
 enum { ACCMODE = 3 };
@@ -84,6 +85,11 @@ enum {
     F_GETLK,
     F_SETLK,
     F_SETLKW,
+    F_OFD_GETLK = 36,
+    F_OFD_SETLK,
+    F_OFD_SETLKW,
+    F_SETLEASE = 1024,
+    F_GETLEASE = 1025,
     F_DUPFD_CLOEXEC = 1030,
     F_SETPIPE_SZ = 1031,
     F_GETPIPE_SZ = 1032,
@@ -118,24 +124,18 @@ static int64_t fcntl_setfl(struct file *f, uint32_t flags)
     return 0;
 }
 
-/* Where a record lock begins: 0 with *ret, -EINVAL, -EOVERFLOW. Linux flock64_to_posix_lock. */
-static int lock_range(struct file *f, const struct user_flock *l)
+/* The bytes a record lock is about: 0, -EINVAL, -EOVERFLOW. Linux flock64_to_posix_lock. */
+static int lock_range(struct file *f, const struct user_flock *l, struct record *ret)
 {
     struct kstat st;
-    int64_t start, end;
+    int64_t start = 0, end = INT64_MAX;
     int r = 0;
-    if (l->whence == 0) {
-        start = 0;
-    } else if (l->whence == 1) {
+    if (l->whence == 1)
         start = (int64_t)f->pos;
-    } else if (l->whence == 2) {
-        r = f->ops->stat(f, &st);
-        start = r == 0 ? (int64_t)st.size : 0;
-    } else {
-        return -EINVAL;
-    }
-    if (r < 0)
-        return r;
+    else if (l->whence == 2 && (r = f->ops->stat(f, &st)) == 0)
+        start = (int64_t)st.size;
+    else if (l->whence != 0)
+        return r < 0 ? r : -EINVAL;
     if (__builtin_add_overflow(start, l->start, &start))
         return -EOVERFLOW;
     if (start < 0)
@@ -144,33 +144,82 @@ static int lock_range(struct file *f, const struct user_flock *l)
         return -EOVERFLOW;
     if (l->len < 0 && start + l->len < 0)
         return -EINVAL;
-    return 0;
+    if (l->len < 0) {
+        end = start - 1;
+        start += l->len;
+    }
+    ret->first = (uint64_t)start;
+    ret->last = (uint64_t)end;
+    return l->type == F_RDLCK || l->type == F_WRLCK || l->type == F_UNLCK ? 0 : -EINVAL;
 }
 
-/* Record locks keep processes apart; there is one, which never stands in its own way (fcntl(2)). So
- * every lock that may be asked for is granted. */
-static int64_t fcntl_lock(struct file *f, int cmd, uint64_t user)
+static int64_t lock_get(struct file *f, struct user_flock *l, struct record *want, bool ofd,
+                        uint64_t user)
 {
+    struct record there;
+    if (l->type != F_RDLCK && l->type != F_WRLCK)
+        return -EINVAL;
+    int r = lock_range(f, l, want);
+    if (r < 0)
+        return r;
+    if (ofd && l->pid != 0)
+        return -EINVAL;
+    if (record_test(f, want, &there)) {
+        l->type = there.exclusive ? F_WRLCK : F_RDLCK;
+        l->whence = 0;
+        l->start = (int64_t)there.first;
+        l->len = there.last == INT64_MAX ? 0 : (int64_t)(there.last - there.first + 1);
+        l->pid = there.pid;
+    } else {
+        l->type = F_UNLCK;
+    }
+    return copy_to_user(user, l, sizeof(*l));
+}
+
+/* Linux fcntl_getlk and fcntl_setlk. Also of open files: `ofd`. */
+static int64_t fcntl_lock(struct file *f, int fd, int cmd, uint64_t user)
+{
+    struct process *p = current()->process;
+    bool ofd = cmd >= F_OFD_GETLK;
     struct user_flock l;
     if (copy_from_user(&l, user, sizeof(l)) < 0)
         return -EFAULT;
-    if (cmd == F_GETLK && l.type != F_RDLCK && l.type != F_WRLCK)
-        return -EINVAL;
-    int r = lock_range(f, &l);
+    struct record want = {.owner = ofd ? (const void *)f : p->files,
+                          .pid = ofd ? -1 : p->pid,
+                          .exclusive = l.type == F_WRLCK};
+    if (cmd == F_GETLK || cmd == F_OFD_GETLK)
+        return lock_get(f, &l, &want, ofd, user);
+    int r = lock_range(f, &l, &want);
     if (r < 0)
         return r;
-    if (l.type != F_RDLCK && l.type != F_WRLCK && l.type != F_UNLCK)
-        return -EINVAL;
-    if (cmd == F_GETLK) {
-        l.type = F_UNLCK;
-        return copy_to_user(user, &l, sizeof(l));
-    }
     uint32_t mode = f->flags & ACCMODE;
     if (l.type == F_RDLCK && mode == FILE_WRONLY)
         return -EBADF;
     if (l.type == F_WRLCK && mode == 0)
         return -EBADF;
-    return 0;
+    if (ofd && l.pid != 0)
+        return -EINVAL;
+    r = record_set(f, &want, l.type == F_UNLCK, cmd == F_SETLKW || cmd == F_OFD_SETLKW);
+    if (r < 0 || ofd || l.type == F_UNLCK)
+        return r;
+    // Closed by another thread meanwhile? Then nobody would give the lock back.
+    struct file *now = fd_get(fd);
+    if (now != f)
+        record_drop(f, p->files);
+    file_put(now);
+    return now == f ? 0 : -EBADF;
+}
+
+/* Linux with fs.leases-enable 0. */
+static int64_t fcntl_setlease(const struct file *f, int kind)
+{
+    if (kind != F_RDLCK && kind != F_WRLCK && kind != F_UNLCK)
+        return -EINVAL;
+    if (f->inode == NULL || (f->inode->mode & S_FMT) != S_REG)
+        return -EINVAL;
+    if (!inode_owner(f->inode))
+        return -EACCES;
+    return kind == F_UNLCK ? -EAGAIN : -EINVAL;
 }
 
 static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
@@ -189,7 +238,14 @@ static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
-        return fcntl_lock(f, cmd, arg);
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+        return fcntl_lock(f, fd, cmd, arg);
+    case F_SETLEASE:
+        return fcntl_setlease(f, (int)arg);
+    case F_GETLEASE:
+        return F_UNLCK;
     case F_GETPIPE_SZ:
         return pipe_size(f);
     case F_SETPIPE_SZ:
@@ -272,8 +328,10 @@ int64_t sys_ioctl(const uint64_t arg[static 6])
 
 int64_t sys_flock(const uint64_t arg[static 6])
 {
-    enum { NONBLOCK = 4 };
+    enum { NONBLOCK = 4, MAND = 32 };
     uint32_t how = (uint32_t)arg[1], kind = how & ~(uint32_t)NONBLOCK;
+    if (how & MAND)
+        return 0; // Linux: support removed, the request ignored
     if (kind != FLOCK_SHARED && kind != FLOCK_EXCLUSIVE && kind != FLOCK_NONE)
         return -EINVAL;
     struct file *f = fd_get_io((int)arg[0]);

@@ -90,6 +90,7 @@ static int queue_locked(struct signal_state *s, struct sig_pending *p, const str
         s->queued++;
     }
     p->set |= sig_bit(info->signo);
+    signalfd_notify();
     return 0;
 }
 
@@ -237,6 +238,26 @@ static bool take_from(struct signal_state *s, struct sig_pending *p, uint64_t se
 static bool take(struct signal_state *s, struct thread *th, uint64_t set, struct siginfo *ret)
 {
     return take_from(s, &th->pending, set, ret) || take_from(s, &s->pending, set, ret);
+}
+
+bool signal_take(uint64_t mask, struct siginfo *ret)
+{
+    struct task *t = current();
+    struct signal_state *s = t->process->signals;
+    spin_lock(&s->lock);
+    bool got = take(s, t->thread, mask, ret);
+    spin_unlock(&s->lock);
+    return got;
+}
+
+bool signal_waits(uint64_t mask)
+{
+    const struct task *t = current();
+    struct signal_state *s = t->process->signals;
+    spin_lock(&s->lock);
+    bool some = ((t->thread->pending.set | s->pending.set) & mask) != 0;
+    spin_unlock(&s->lock);
+    return some;
 }
 
 static bool restart_code(uint64_t rax)

@@ -120,6 +120,12 @@ NONNULL void signal_deliver(struct regs *r);
 /* Change the current task's mask; SIGKILL and SIGSTOP cannot be blocked. */
 void signal_block(uint64_t mask);
 
+/* linux/signalfd.c: some signal was queued. */
+void signalfd_notify(void);
+/* Take a signal of `mask` that waits for the current task or its process: true with it. */
+NONNULL bool signal_take(uint64_t mask, struct siginfo *ret);
+bool signal_waits(uint64_t mask); // is there one?
+
 /* The program is over because of this signal, or memory has run out. */
 NORETURN NONNULL void process_killed(const struct siginfo *info);
 NORETURN NONNULL void process_out_of_memory(struct task *t);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/sched/task.h"
+#include "kernel/vfs/record.h"
 
 enum {
     CHUNK_SHIFT = 8,
@@ -167,6 +168,15 @@ void fdtable_limit_set(struct fdtable *t, uint32_t limit)
     spin_unlock(&t->lock);
 }
 
+/* A descriptor of the table is gone: with it go the process's record locks on the object. */
+static void close_file(struct fdtable *t, struct file *f)
+{
+    if (f == NULL)
+        return;
+    record_drop(f, t);
+    file_put(f);
+}
+
 struct file *fd_get(int fd)
 {
     struct fdtable *t = table();
@@ -253,7 +263,7 @@ int fd_close(int fd)
     spin_unlock(&t->lock);
     if (f == NULL)
         return -EBADF;
-    file_put(f);
+    close_file(t, f);
     return 0;
 }
 
@@ -280,7 +290,7 @@ int fd_replace(int to, struct file *f, bool cloexec)
     spin_unlock(&t->lock);
     if (r < 0)
         return r;
-    file_put(old);
+    close_file(t, old);
     return to;
 }
 
@@ -333,7 +343,7 @@ void fd_range(uint32_t first, uint32_t last, bool only_cloexec)
         } else {
             struct file *f = slot_clear(t, fd);
             spin_unlock(&t->lock);
-            file_put(f);
+            close_file(t, f);
             spin_lock(&t->lock);
         }
         at = fd;
@@ -353,7 +363,7 @@ void fdtable_close_on_exec(struct fdtable *t)
             continue;
         struct file *f = slot_clear(t, fd);
         spin_unlock(&t->lock);
-        file_put(f);
+        close_file(t, f);
         spin_lock(&t->lock);
     }
     spin_unlock(&t->lock);
@@ -366,7 +376,7 @@ void fdtable_put(struct fdtable *t)
     for (uint32_t n = 0; n < t->dir_max; n++) {
         struct fd_chunk *c = t->dir[n];
         for (unsigned i = 0; c != NULL && i < CHUNK_FDS; i++)
-            file_put(c->files[i]);
+            close_file(t, c->files[i]);
         kfree(c);
     }
     kfree(t->dir);

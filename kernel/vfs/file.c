@@ -8,6 +8,7 @@
 #include "kernel/sched/timer.h"
 #include "kernel/vfs/flock.h"
 #include "kernel/vfs/notify.h"
+#include "kernel/vfs/record.h"
 #include "kernel/vfs/tree.h"
 #include "kernel/vfs/vfs.h"
 
@@ -40,6 +41,7 @@ void file_put(struct file *f)
                                                                       : NOTIFY_CLOSE_NOWRITE);
     epoll_file_gone(f);
     flock_file_gone(f);
+    record_drop(f, f);
     f->ops->release(f);
     if (f->dentry != NULL)
         dentry_put(f->dentry);
