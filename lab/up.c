@@ -327,7 +327,7 @@ static int start_processes(const struct up *u, struct err *err)
 
 static int await_routes(const struct up *u, struct err *err)
 {
-    int r = settle(u->lab, &u->topo, u->signals, ROUTES_MAX_MS, err);
+    int r = settle(u->lab, &u->topo, &(uint32_t){0}, 0, u->signals, ROUTES_MAX_MS, err);
     if (r == 0)
         progress(u, "every city reaches every other by its best way");
     return r;
