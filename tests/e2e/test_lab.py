@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -356,8 +357,12 @@ def test_bad_topology(tmp_path):
     assert left_behind(NAME + "b") == []
 
 
-def test_without_bird(tmp_path):
+def test_without_bird_or_qemu(tmp_path):
     r = subprocess.run([BUILD / "skerry", "lab", "up", "--name", NAME + "b"], capture_output=True,
                        text=True, timeout=20, env={"PATH": str(tmp_path)})
     one_line(r, "bird2")
+    (tmp_path / "bird").symlink_to(shutil.which("bird"))
+    r = subprocess.run([BUILD / "skerry", "lab", "up", "--name", NAME + "b"], capture_output=True,
+                       text=True, timeout=20, env={"PATH": str(tmp_path)})
+    one_line(r, "qemu-system-x86")
     assert left_behind(NAME + "b") == []
