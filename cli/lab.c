@@ -165,7 +165,9 @@ static int find_planet(char *ret, size_t max, struct err *err)
 static int run_up(const struct lab *lab, const struct words *w, struct err *err)
 {
     char path[PATH_MAX + 64];
-    int r = w->operands_len == 0 ? find_planet(path, sizeof(path), err) : 0;
+    int r = lab_privileges(err);
+    if (r == 0 && w->operands_len == 0)
+        r = find_planet(path, sizeof(path), err);
     struct lab_up_options o = {.file = w->operands_len > 0 ? w->operands[0] : path,
                                .daemons = !w->no_daemons,
                                .restart = !w->no_restart,
