@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* skerry lab: the planet on one machine. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -22,7 +23,9 @@ static const char options_text[] =
     "  exec CITY COMMAND...     run in a city's clients (CITY-pop, CITY-rt: its POP, its router)\n"
     "  cut WHAT [--visible]     a link, CITY-pop or a city: packets vanish, or the carrier goes\n"
     "  heal WHAT                undo cut\n"
-    "  settle [--timeout MS]    wait until BGP has found the best ways (default: a minute)\n"
+    "  settle [ADDRESS...] [--timeout MS]\n"
+    "                           wait until BGP has found the best ways, to announced addresses\n"
+    "                           too (default: a minute)\n"
     "  set WHAT [--delay MS] [--jitter MS] [--loss PERCENT] [--rate MBIT] [--queue BYTES]\n"
     "                           change links; delay and jitter are one way, rate 0 is no limit\n"
     "  fetch CITY[,CITY...]|all URL [--every MS] [--for SECONDS] [--timeout MS] [--keep-alive]\n"
@@ -162,7 +165,9 @@ static int find_planet(char *ret, size_t max, struct err *err)
 static int run_up(const struct lab *lab, const struct words *w, struct err *err)
 {
     char path[PATH_MAX + 64];
-    int r = w->operands_len == 0 ? find_planet(path, sizeof(path), err) : 0;
+    int r = lab_privileges(err);
+    if (r == 0 && w->operands_len == 0)
+        r = find_planet(path, sizeof(path), err);
     struct lab_up_options o = {.file = w->operands_len > 0 ? w->operands[0] : path,
                                .daemons = !w->no_daemons,
                                .restart = !w->no_restart,
@@ -224,7 +229,15 @@ static int run_links(const struct lab *lab, const struct words *w, struct err *e
 
 static int run_settle(const struct lab *lab, const struct words *w, struct err *err)
 {
-    return lab_settle(lab, w->timeout_ms > 0 ? (unsigned)w->timeout_ms : SETTLE_MS, err);
+    uint32_t addrs[LAB_TARGETS_MAX];
+    for (unsigned i = 0; i < w->operands_len; i++) {
+        struct in_addr a;
+        if (inet_pton(AF_INET, w->operands[i], &a) != 1)
+            return err_set(err, -EINVAL, "lab settle: '%s' is no IPv4 address", w->operands[i]);
+        addrs[i] = ntohl(a.s_addr);
+    }
+    return lab_settle(lab, addrs, w->operands_len,
+                      w->timeout_ms > 0 ? (unsigned)w->timeout_ms : SETTLE_MS, err);
 }
 
 static int run_fetch(const struct lab *lab, const struct words *w, struct err *err)
@@ -273,7 +286,7 @@ static const struct verb {
     {"cut", 1, 1, run_cut},
     {"heal", 1, 1, run_cut},
     {"set", 1, 1, run_set},
-    {"settle", 0, 0, run_settle},
+    {"settle", 0, LAB_TARGETS_MAX, run_settle},
     {"fetch", 2, 2, run_fetch},
     {"probe", 1, LAB_TARGETS_MAX, run_probe},
     {"links", 0, 0, run_links}, // started by the lab itself, as is:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/spec.h"
+#include "fuzz/yaml_leaks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

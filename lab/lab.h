@@ -74,8 +74,10 @@ NONNULL int lab_change_cut(struct link_config *config, void *context, struct err
 __attribute__((nonnull(1, 2, 4))) MUST_CHECK int
 lab_link_state(const struct lab *lab, struct topology *t, struct wan_answer *ret, struct err *err);
 
-/* Wait until routing has settled after a change. -ETIMEDOUT: err says what is amiss. */
-NONNULL MUST_CHECK int lab_settle(const struct lab *lab, unsigned timeout_ms, struct err *err);
+/* Wait until routing has settled after a change, that of n announced addresses (host order) too.
+ * -ETIMEDOUT: err says what is amiss. */
+NONNULL MUST_CHECK int lab_settle(const struct lab *lab, const uint32_t *addrs, unsigned n,
+                                  unsigned timeout_ms, struct err *err);
 
 /* Tables for people, or one JSON object. */
 NONNULL MUST_CHECK int lab_status(const struct lab *lab, bool json, FILE *to, struct err *err);

@@ -54,12 +54,28 @@ static void take_events(struct watches *w, const struct pollfd *fds)
         }
 }
 
-static int wait_settled(struct watches *w, struct way_finder *ways, int stop_fd,
-                        unsigned timeout_ms, struct err *err)
+struct wish {
+    const uint32_t *addrs;
+    unsigned n;
+};
+
+static bool is_settled(struct way_finder *ways, const struct wish *wish,
+                       char ret_example[static WAY_EXAMPLE_MAX])
+{
+    if (!way_all_best(ways, ret_example))
+        return false;
+    for (unsigned i = 0; i < wish->n; i++)
+        if (!way_anycast_best(ways, wish->addrs[i], ret_example))
+            return false;
+    return true;
+}
+
+static int wait_settled(struct watches *w, struct way_finder *ways, const struct wish *wish,
+                        int stop_fd, unsigned timeout_ms, struct err *err)
 {
     int64_t deadline = now_ms() + timeout_ms;
     char example[WAY_EXAMPLE_MAX];
-    while (!way_all_best(ways, example)) {
+    while (!is_settled(ways, wish, example)) {
         struct pollfd fds[ROUTERS_MAX + 1];
         for (unsigned i = 0; i < w->len; i++)
             fds[i] = (struct pollfd){.fd = w->routes[i].fd, .events = POLLIN};
@@ -76,8 +92,8 @@ static int wait_settled(struct watches *w, struct way_finder *ways, int stop_fd,
     return 0;
 }
 
-int settle(const struct lab *lab, const struct topology *t, int stop_fd, unsigned timeout_ms,
-           struct err *err)
+int settle(const struct lab *lab, const struct topology *t, const uint32_t *addrs, unsigned n,
+           int stop_fd, unsigned timeout_ms, struct err *err)
 {
     static struct watches watches;
     static struct way_finder ways;
@@ -90,14 +106,15 @@ int settle(const struct lab *lab, const struct topology *t, int stop_fd, unsigne
     if (r == 0)
         r = way_open(&ways, t, lab->name, err);
     if (r == 0) {
-        r = wait_settled(&watches, &ways, stop_fd, timeout_ms, err);
+        r = wait_settled(&watches, &ways, &(const struct wish){addrs, n}, stop_fd, timeout_ms, err);
         way_close(&ways);
     }
     watches_close(&watches);
     return r;
 }
 
-int lab_settle(const struct lab *lab, unsigned timeout_ms, struct err *err)
+int lab_settle(const struct lab *lab, const uint32_t *addrs, unsigned n, unsigned timeout_ms,
+               struct err *err)
 {
     static struct topology topo; // too large for a stack
     int r = lab_privileges(err);
@@ -105,5 +122,5 @@ int lab_settle(const struct lab *lab, unsigned timeout_ms, struct err *err)
         r = lab_topology(lab, &topo, err);
     if (r == 0)
         r = lab_link_state(lab, &topo, NULL, err);
-    return r < 0 ? r : settle(lab, &topo, -1, timeout_ms, err);
+    return r < 0 ? r : settle(lab, &topo, addrs, n, -1, timeout_ms, err);
 }

@@ -69,14 +69,24 @@ static int refuse_second(UNUSED const char *name, UNUSED void *context)
     return -EEXIST;
 }
 
+static bool has_program(const char *name)
+{
+    char out[128];
+    struct err ignored;
+    const char *const argv[] = {name, "--version", NULL};
+    return proc_run(argv, 5000, out, sizeof(out), &ignored) == 0;
+}
+
 static int check_programs(const struct up *u, struct err *err)
 {
     static const char *const daemons[] = {"skerryd", "skerry-edge"};
     char path[512];
-    const char *const argv[] = {"bird", "--version", NULL};
-    int r = proc_run(argv, 5000, path, sizeof(path), err);
-    if (r != 0)
+    if (!has_program("bird"))
         return err_set(err, -ENOENT, "BIRD 2 is missing: install the Debian package bird2");
+    if (u->o->daemons && !has_program("qemu-system-x86_64"))
+        return err_set(err, -ENOENT,
+                       "QEMU is missing: install the Debian package qemu-system-x86 (--no-daemons "
+                       "does without)");
     if (access("/dev/net/tun", R_OK | W_OK) < 0)
         return err_set(err, -errno, "/dev/net/tun: %s", strerror(errno));
     for (size_t i = 0; u->o->daemons && i < ARRAY_LEN(daemons); i++) {
@@ -327,7 +337,7 @@ static int start_processes(const struct up *u, struct err *err)
 
 static int await_routes(const struct up *u, struct err *err)
 {
-    int r = settle(u->lab, &u->topo, u->signals, ROUTES_MAX_MS, err);
+    int r = settle(u->lab, &u->topo, &(uint32_t){0}, 0, u->signals, ROUTES_MAX_MS, err);
     if (r == 0)
         progress(u, "every city reaches every other by its best way");
     return r;

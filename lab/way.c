@@ -79,17 +79,23 @@ struct way way_follow(struct way_finder *f, unsigned city, uint32_t addr)
     return way;
 }
 
+// Than `best` of topology_distances, but for the rounding of MEDs.
+static bool costs_no_more(const struct way_finder *f, const struct way *w, uint32_t best)
+{
+    return f->topo->routing == ROUTING_RTT
+               ? w->rtt_us <= (uint64_t)best + (uint64_t)ROUNDING_US * w->hops
+               : w->hops <= best;
+}
+
 // From all cities to addr, which is in city `to`.
 static bool all_best_to(struct way_finder *f, unsigned to, uint32_t addr, char *ret_example)
 {
     uint32_t best[CITIES_MAX];
-    bool by_rtt = f->topo->routing == ROUTING_RTT;
     topology_distances(f->topo, to, f->topo->routing, best);
     for (unsigned i = 0; i < f->topo->cities_len; i++) {
         struct way way = way_follow(f, i, addr);
-        uint64_t cost = by_rtt ? way.rtt_us : way.hops;
-        uint64_t slack = by_rtt ? ROUNDING_US * way.hops : 0;
-        if (best[i] == UINT32_MAX || (way.arrives && way.city == to && cost <= best[i] + slack))
+        if (best[i] == UINT32_MAX ||
+            (way.arrives && way.city == to && costs_no_more(f, &way, best[i])))
             continue;
         snprintf(ret_example, WAY_EXAMPLE_MAX, "from %s to %s %s", f->topo->cities[i].name,
                  f->topo->cities[to].name, way.arrives ? "by a longer way" : "there is none");
@@ -116,12 +122,54 @@ static bool pop_knows_clients(struct way_finder *f, unsigned pop, char *ret_exam
     return true;
 }
 
+static bool pop_is_cut(const struct topology *t, unsigned pop)
+{
+    const struct link_config *c = &t->links[topology_transit(t, pop)].config;
+    return c->cut || c->unplugged;
+}
+
+static bool pop_has(struct way_finder *f, unsigned pop, uint32_t addr)
+{
+    char dev[RTNL_NAME_MAX];
+    struct err ignored;
+    return !pop_is_cut(f->topo, pop) && rtnl_route_get(&f->pops[pop], addr, dev, &ignored) == 0 &&
+           strcmp(dev, "lo") == 0;
+}
+
+bool way_anycast_best(struct way_finder *f, uint32_t addr, char ret_example[static WAY_EXAMPLE_MAX])
+{
+    const struct topology *t = f->topo;
+    uint32_t best[CITIES_MAX];
+    for (unsigned i = 0; i < t->cities_len; i++)
+        best[i] = UINT32_MAX;
+    for (unsigned i = 0; i < t->pops_len; i++) {
+        uint32_t to_this[CITIES_MAX];
+        if (!pop_has(f, i, addr))
+            continue;
+        topology_distances(t, t->pops[i].city, t->routing, to_this);
+        for (unsigned c = 0; c < t->cities_len; c++)
+            best[c] = MIN(best[c], to_this[c]);
+    }
+    for (unsigned i = 0; i < t->cities_len; i++) {
+        struct way way = way_follow(f, i, addr);
+        bool reachable = best[i] != UINT32_MAX;
+        if (reachable ? way.to_pop && costs_no_more(f, &way, best[i]) : !way.to_pop)
+            continue;
+        snprintf(ret_example, WAY_EXAMPLE_MAX, "from %s to the service address %s",
+                 t->cities[i].name,
+                 !reachable   ? "leads to a POP that does not announce it"
+                 : way.to_pop ? "does not end at the nearest POP"
+                              : "there is none");
+        return false;
+    }
+    return true;
+}
+
 bool way_all_best(struct way_finder *f, char ret_example[static WAY_EXAMPLE_MAX])
 {
     const struct topology *t = f->topo;
     for (unsigned i = 0; i < t->pops_len; i++) {
-        const struct link_config *c = &t->links[topology_transit(t, i)].config;
-        if (c->cut || c->unplugged)
+        if (pop_is_cut(t, i))
             continue;
         if (!pop_knows_clients(f, i, ret_example) ||
             !all_best_to(f, t->pops[i].city, plan_region_net(i) + 1, ret_example))

@@ -34,3 +34,8 @@ NONNULL struct way way_follow(struct way_finder *f, unsigned city, uint32_t addr
  * settled. If not, ret_example says where. What is cut off is not asked for. */
 enum { WAY_EXAMPLE_MAX = 96 };
 NONNULL bool way_all_best(struct way_finder *f, char ret_example[static WAY_EXAMPLE_MAX]);
+
+/* The same of an anycast address (host order): does every city's route to it end in the nearest POP
+ * of those that have it on their own loopback now? */
+NONNULL bool way_anycast_best(struct way_finder *f, uint32_t addr,
+                              char ret_example[static WAY_EXAMPLE_MAX]);

@@ -101,17 +101,6 @@ def show_rollout():
     return failed == 0 and set(bodies) == set(GREETINGS)
 
 
-def wait_for_london():
-    """Until London is served by its own POP again (BGP has to find the way back)."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        out = skerry("lab", "fetch", "london", f"http://{SERVICE}/", "--every", "50",
-                     "--for", "0.3", "--json", quiet=True)
-        if set(json.loads(out)[0]["pops"]) == {"london"}:
-            return True
-    return False
-
-
 def left_behind():
     """What the demo should not leave: namespaces, processes, files."""
     out = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
@@ -139,12 +128,13 @@ def main():
         say("skerry up examples/region/skerry.yaml")
         skerry("up", str(EXAMPLE / "skerry.yaml"), "--yes")
         say("From every city: each region's instance directly, then the one anycast address")
+        skerry("lab", "settle", SERVICE)
         targets = [f"{region}=http://{address}:{port}/"
                    for region, (address, port) in instances().items()]
         skerry("lab", "probe", *targets, f"anycast=http://{SERVICE}/", "--expect", GREETINGS[0])
         say("London's POP dies without warning while London and Frankfurt fetch every 20 ms")
         show_silence()
-        ok &= wait_for_london()
+        skerry("lab", "settle", SERVICE)  # BGP has to find the way back
         say("Version 2 in all regions while every city fetches ten times a second")
         ok &= show_rollout()
         say("skerry down")

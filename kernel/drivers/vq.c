@@ -98,9 +98,9 @@ bool vq_publish(struct vq *q)
     // Release: descriptors and ring entries are visible before the index that shows them.
     __atomic_store_n(&q->avail[RING_IDX], now, __ATOMIC_RELEASE);
     q->avail_told = now;
-    // Full fence: the device writes its wish, then looks at our index; we do it the other way
-    // round. Without the fence both may look at the old value, and nobody moves (2.7.13.3.1).
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    // The device writes its wish, then looks at our index; we do it the other way round. Without
+    // the fence both may look at the old value, and nobody moves (2.7.13.3.1).
+    vq_fence();
     if (!q->event_idx)
         return !(load16(&q->used[RING_FLAGS]) & VQ_USED_NO_NOTIFY);
     uint16_t event = load16(avail_event(q));
@@ -149,8 +149,7 @@ bool vq_irq_on(struct vq *q, uint16_t ahead)
         store16(used_event(q), (uint16_t)(q->used_idx + ahead));
     else
         store16(&q->avail[RING_FLAGS], 0);
-    // Full fence: as in vq_publish, with the sides changed.
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    vq_fence(); // as in vq_publish, with the sides changed
     uint16_t done = (uint16_t)(load16(&q->used[RING_IDX]) - q->used_idx);
     return done > (q->event_idx ? ahead : 0);
 }

@@ -74,6 +74,10 @@ size_t vq_used_offset(uint16_t size);
 NONNULL void vq_init(struct vq *q, uint16_t size, bool event_idx, void *ring,
                      struct vq_slot *slot);
 
+/* Full fence between a store and a load that the device's thread sees in that order too. The
+ * machine's (arch/x86_64/cpu.c), or the host's. */
+void vq_fence(void);
+
 /* Queue a chain: out segments that the device reads, then `in` segments that it writes. 0; -ENOSPC
  * when descriptors are short (pop first). out + in is 1..VQ_CHAIN_MAX and at most the size. The
  * device sees it after vq_publish. token is not NULL. */

@@ -333,7 +333,8 @@ def test_rollout_under_load_loses_nothing(world):
     out = {}
 
     def load():
-        out["wrk"] = subprocess.run(["wrk", "-t1", "-c8", "-d4", f"http://{SERVICE}/"],
+        # With the port, so that it asks no /etc/services for one.
+        out["wrk"] = subprocess.run(["wrk", "-t1", "-c8", "-d4", f"http://{SERVICE}:80/"],
                                     capture_output=True, text=True, check=True).stdout
 
     t = threading.Thread(target=load)

@@ -63,7 +63,10 @@ def wire():
 def start(*words):
     p = subprocess.Popen([str(BUILD / "net/tap_host"), TAP, *words], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
-    assert p.stdout.readline() == "ready\n", p.stderr.read()
+    line = b""  # unbuffered, for communicate() reads on from the descriptor
+    while not line.endswith(b"\n") and (byte := os.read(p.stdout.fileno(), 1)):
+        line += byte
+    assert line == b"ready\n", p.stderr.read()
     return p
 
 

@@ -275,6 +275,7 @@ def test_bad_version_rolls_back_and_loses_nothing(steady):
 def test_two_apps_side_by_side(steady):
     skerry("up", steady / "other.yaml", "--yes")
     try:
+        skerry("lab", "settle", SECOND)  # a way that changes under a connection breaks it
         with Load(seconds=2) as first, Load(seconds=2, address=SECOND) as second:
             first.process.wait(timeout=30)
             second.process.wait(timeout=30)
@@ -283,7 +284,6 @@ def test_two_apps_side_by_side(steady):
     finally:
         skerry("down", "other")
     assert app_of("other") is None
-
 
 
 def test_down_leaves_nothing(files):

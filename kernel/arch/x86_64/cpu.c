@@ -5,8 +5,9 @@
 
 #include "base/mem.h"
 #include "kernel/arch/x86_64/asm.h"
-#include "kernel/boot/memory.h"
 #include "kernel/arch/x86_64/console.h"
+#include "kernel/boot/memory.h"
+#include "kernel/drivers/vq.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/vmap.h"
 
@@ -48,6 +49,15 @@ _Static_assert(sizeof(struct idt_gate) == 16, "SDM volume 3, 6.14.1");
 
 static struct idt_gate idt[VECTORS];
 
+static bool is_emulated(uint32_t leaf1_ecx)
+{
+    enum { HYPERVISOR = 1u << 31, HYPERVISOR_BASE = 0x40000000 };
+    if (!(leaf1_ecx & HYPERVISOR))
+        return false;
+    struct cpuid h = cpuid(HYPERVISOR_BASE, 0);
+    return h.b == 0x54474354 && h.c == 0x43544743 && h.d == 0x47435447; // "TCGTCGTCGTCG"
+}
+
 static void features_find(struct cpu_features *f)
 {
     struct cpuid l1 = cpuid(1, 0), l7 = {0}, x1 = {0};
@@ -56,6 +66,7 @@ static void features_find(struct cpu_features *f)
     uint32_t max_extended = cpuid(0x80000000, 0).a;
     if (max_extended >= 0x80000001)
         x1 = cpuid(0x80000001, 0);
+    f->emulated = is_emulated(l1.c);
     f->leaf1_edx = l1.d;
     f->pge = l1.d >> 13 & 1;
     f->tsc_deadline = l1.c >> 24 & 1;
@@ -219,4 +230,15 @@ __attribute__((no_stack_protector)) void cpu_init(struct cpu *c, uint32_t id, bo
         wrmsr(MSR_TSC_AUX, id);
     syscall_msrs(trace);
     cpus[id] = c;
+}
+
+/* QEMU before 8.1 translates fences and locked instructions to nothing while the machine has one
+ * CPU, although its devices run in another thread: an interrupt or a notification gets lost, and
+ * the queue stands still for ever. Flushing a translation takes a real lock of its own there. */
+void vq_fence(void)
+{
+    if (cpu_features.emulated)
+        invlpg(0);
+    else
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

@@ -123,6 +123,7 @@ static inline void cpu_need_work(struct cpu *c, uint32_t bits)
 struct cpu_features {
     bool smap, smep, umip, fsgsbase, xsave, xsaveopt, gib_pages, tsc_deadline, rdrand, rdseed;
     bool rdtscp, pge;
+    bool emulated; // QEMU without virtualisation (TCG)
     uint64_t xcr0;
     uint32_t fpu_bytes; // size of the FPU area in use
     uint32_t leaf1_edx; // AT_HWCAP
