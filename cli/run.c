@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -27,6 +31,10 @@ enum {
     OPTION_KERNEL = 1000,
     OPTION_TRACE,
     OPTION_CPUS,
+    OPTION_ACCEL,
+    OPTION_GDB,
+    OPTION_JSON,
+    GDB_PORT = 1234, // QEMU's own choice
 };
 
 static const char options_text[] =
@@ -38,7 +46,11 @@ static const char options_text[] =
     "  -c, --config FILE   what else goes in: config.json\n"
     "  -a, --arg ARG       argument of the program, may repeat\n"
     "  -e, --env K=V       environment variable, may repeat\n"
+    "      --accel WHICH   auto, kvm or tcg: how the machine's processor is made\n"
     "      --trace         print system calls\n"
+    "      --gdb[=PORT]    stop before the first instruction and wait for a debugger\n"
+    "                      (port 1234)\n"
+    "      --json          say how it went on the last line of standard error, as JSON\n"
     "      --kernel FILE   another kernel\n"
     "\n"
     "Exits with the program's status, with 128 + N when signal N killed it, and with 125 when\n"
@@ -51,12 +63,17 @@ struct request {
     char id[INSTANCE_ID_MAX];
     char image[PATH_BYTES];
     int temporary; // the image of a program, without a name; -1: none
+    // What --json tells.
+    bool json;
+    int64_t begun_us, packed_us, ended_us; // CLOCK_MONOTONIC; 0: not yet
+    const char *accel;                     // NULL: the machine was not started
 };
 
-static int run_failed(const struct err *e)
+static int64_t now_us(void)
 {
-    cli_fail(e);
-    return RUN_FAILED;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
 }
 
 // ---- options
@@ -140,6 +157,20 @@ static int take_option(struct request *q, int c, char **argv)
             return cli_usage("run", "--cpus '%s': must be 1 to %d", optarg, INSTANCE_CPUS_MAX);
         q->instance.cpus = (uint32_t)n;
         return CLI_OK;
+    case OPTION_ACCEL:
+        if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "kvm") != 0 && strcmp(optarg, "tcg") != 0)
+            return cli_usage("run", "--accel '%s': must be auto, kvm or tcg", optarg);
+        q->config.accel = optarg;
+        return CLI_OK;
+    case OPTION_GDB:
+        n = GDB_PORT;
+        if (optarg != NULL && !number(&text, "", 65535, &n))
+            return cli_usage("run", "--gdb '%s': must be a port, 1 to 65535", optarg);
+        q->instance.gdb_port = (uint16_t)n;
+        return CLI_OK;
+    case OPTION_JSON:
+        q->json = true;
+        return CLI_OK;
     case OPTION_TRACE:
         q->instance.trace = true;
         return CLI_OK;
@@ -214,11 +245,19 @@ static int use_image(struct request *q, const char *name, const char *path, stru
     return 0;
 }
 
-static bool is_image_file(const char *path)
+/* 1 it is one, 0 it is something else; an image that is damaged is an error. */
+static int check_image_file(const char *path, struct err *e)
 {
-    struct err ignored;
+    char magic[sizeof(IMAGE_MAGIC) - 1];
     CLEANUP(image_closep) struct image *im = NULL;
-    return image_open(path, &im, &ignored) == 0;
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(e, -errno, "%s: %s", path, strerror(errno));
+    if (read(fd, magic, sizeof(magic)) != (ssize_t)sizeof(magic) ||
+        memcmp(magic, IMAGE_MAGIC, sizeof(magic)) != 0)
+        return 0;
+    int r = image_open(path, &im, e);
+    return r < 0 ? r : 1;
 }
 
 /* A file of that name here (a program, or an image file), or else an image of the store. */
@@ -229,7 +268,10 @@ static int resolve(struct request *q, const char *word, struct err *e)
     if (word == NULL)
         return use_program(q, NULL, e);
     bool is_file = stat(word, &st) == 0 && S_ISREG(st.st_mode);
-    if (is_file && is_image_file(word))
+    int is_image = is_file ? check_image_file(word, e) : 0;
+    if (is_image < 0)
+        return is_image;
+    if (is_image == 1)
         return use_image(q, word, word, e);
     if (is_file || strchr(word, '/') != NULL)
         return use_program(q, word, e);
@@ -243,6 +285,9 @@ static int resolve(struct request *q, const char *word, struct err *e)
                        "('skerry image list' shows them)",
                        word);
     r = r < 0 ? r : image_store_path(store, digest.text, path, sizeof(path), e);
+    r = r < 0 ? r : check_image_file(path, e);
+    if (r == 0)
+        r = err_set(e, -EINVAL, "%s is not a skerry image", path);
     return r < 0 ? r : use_image(q, word, path, e);
 }
 
@@ -269,26 +314,113 @@ static int result(const struct instance_info *info)
     return RUN_FAILED;
 }
 
-static int run(struct request *q, const char *word)
+static const char *end_text(const struct instance_info *info)
 {
-    struct err e;
-    struct instance_info info;
+    switch (info->state) {
+    case INSTANCE_EXITED:
+        return "exited";
+    case INSTANCE_SIGNALED:
+        return "signaled";
+    case INSTANCE_PANICKED:
+        return "panicked";
+    case INSTANCE_KILLED:
+    case INSTANCE_RUNNING:
+        break;
+    }
+    return "killed";
+}
+
+static double millis_between(int64_t from_us, int64_t to_us)
+{
+    return from_us != 0 && to_us != 0 ? (double)(to_us - from_us) / 1e3 : 0;
+}
+
+/* One line of JSON on standard error: docs/man/skerry-run.1 says what each member is. */
+static void summary(const struct request *q, int status, const struct instance_info *info,
+                    const struct err *e)
+{
+    json_auto_t *o = json_pack("{s:i, s:s, s:s?, s:I, s:i}", "status", status, "end",
+                               e != NULL ? "failed" : end_text(info), "accel", q->accel,
+                               "memory_bytes", (json_int_t)q->instance.memory_bytes, "cpus",
+                               (int)q->instance.cpus);
+    struct rusage used;
+    struct stat st;
+    if (o == NULL)
+        return;
+    if (e != NULL)
+        json_object_set_new(o, "error", json_string(e->text));
+    if (e == NULL && info->state == INSTANCE_EXITED)
+        json_object_set_new(o, "exit", json_integer(info->status));
+    if (e == NULL && (info->state == INSTANCE_SIGNALED || info->state == INSTANCE_KILLED))
+        json_object_set_new(o, "signal", json_integer(info->status));
+    if (e == NULL && info->text[0] != '\0')
+        json_object_set_new(o, "text", json_string(info->text));
+    json_object_set_new(o, "pack_ms", json_real(millis_between(q->begun_us, q->packed_us)));
+    json_object_set_new(o, "run_ms", json_real(millis_between(q->packed_us, q->ended_us)));
+    if (e == NULL && getrusage(RUSAGE_CHILDREN, &used) == 0) { // QEMU was the only one
+        struct timeval cpu;
+        timeradd(&used.ru_utime, &used.ru_stime, &cpu);
+        json_object_set_new(o, "boot_us", json_integer((json_int_t)info->up_micros));
+        json_object_set_new(
+            o, "cpu_ms", json_real((double)cpu.tv_sec * 1e3 + (double)cpu.tv_usec / 1e3));
+        json_object_set_new(o, "peak_bytes", json_integer(used.ru_maxrss * 1024ll));
+    }
+    if (q->image[0] != '\0' && stat(q->image, &st) == 0)
+        json_object_set_new(o, "image_bytes", json_integer(st.st_size));
+    fflush(stdout);
+    json_dumpf(o, stderr, JSON_REAL_PRECISION(9));
+    fputc('\n', stderr);
+}
+
+static void on_start(void *ctx, const char *kernel_path, bool kvm)
+{
+    struct request *q = ctx;
+    q->accel = kvm ? "kvm" : "tcg";
+    if (q->instance.gdb_port != 0)
+        fprintf(stderr,
+                "skerry: the machine waits for a debugger: gdb -ex 'target remote 127.0.0.1:%u' "
+                "%s\n",
+                q->instance.gdb_port, kernel_path);
+}
+
+static int run(struct request *q, const char *word, struct instance_info *info, struct err *e)
+{
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGQUIT);
-    int r = resolve(q, word, &e);
+    q->begun_us = now_us();
+    int r = resolve(q, word, e);
     if (r < 0)
-        return run_failed(&e);
+        return r;
+    q->packed_us = now_us();
     sigprocmask(SIG_BLOCK, &signals, NULL);
     CLEANUP(fd_closep) int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct local_foreground io = {
-        .console_fd = STDOUT_FILENO, .signal_fd = signal_fd, .grace_ms = GRACE_MS};
+    struct local_foreground io = {.console_fd = STDOUT_FILENO,
+                                  .signal_fd = signal_fd,
+                                  .grace_ms = GRACE_MS,
+                                  .on_start = on_start,
+                                  .ctx = q};
     q->instance.image_path = q->image;
-    r = local_run(&q->config, &q->instance, &io, &info, &e);
-    return r < 0 ? run_failed(&e) : result(&info);
+    r = local_run(&q->config, &q->instance, &io, info, e);
+    q->ended_us = now_us();
+    return r;
+}
+
+static int run_and_tell(struct request *q, const char *word)
+{
+    struct instance_info info = {0};
+    struct err e = {0};
+    int r = run(q, word, &info, &e), status = RUN_FAILED;
+    if (r < 0)
+        cli_fail(&e);
+    else
+        status = result(&info);
+    if (q->json)
+        summary(q, status, &info, r < 0 ? &e : NULL);
+    return status;
 }
 
 int cli_run(int argc, char **argv)
@@ -299,6 +431,9 @@ int cli_run(int argc, char **argv)
                                             {"config", required_argument, NULL, 'c'},
                                             {"arg", required_argument, NULL, 'a'},
                                             {"env", required_argument, NULL, 'e'},
+                                            {"accel", required_argument, NULL, OPTION_ACCEL},
+                                            {"gdb", optional_argument, NULL, OPTION_GDB},
+                                            {"json", no_argument, NULL, OPTION_JSON},
                                             {"trace", no_argument, NULL, OPTION_TRACE},
                                             {"kernel", required_argument, NULL, OPTION_KERNEL},
                                             {"help", no_argument, NULL, 'h'},
@@ -318,7 +453,7 @@ int cli_run(int argc, char **argv)
         return cli_usage("run", "one program at a time; its arguments go behind -a");
     if (optind == argc && q.given.config == NULL)
         return cli_usage("run", "no program or image is named");
-    int r = run(&q, optind < argc ? argv[optind] : NULL);
+    int r = run_and_tell(&q, optind < argc ? argv[optind] : NULL);
     fd_closep(&q.temporary);
     return r;
 }

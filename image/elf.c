@@ -222,6 +222,11 @@ static int read_all(struct elf *f, struct elf_info *ret)
     int r = read_header(f);
     if (r < 0)
         return r;
+    for (unsigned i = 0; i < f->header.segments; i++) {
+        s = segment_at(f, i);
+        if (s.type == PT_LOAD && bytes_at(f, s.offset, s.file_bytes) == NULL)
+            return fail(f, -EPROTO, "is a truncated ELF file");
+    }
     if (find_segment(f, PT_INTERP, &s) != NULL) {
         const uint8_t *p = bytes_at(f, s.offset, s.file_bytes);
         if (p == NULL || s.file_bytes < 2 || p[s.file_bytes - 1] != '\0' || p[0] != '/')

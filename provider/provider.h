@@ -72,7 +72,8 @@ struct instance_spec {
     uint32_t args_n;
     const char *const *env; // "NAME=VALUE", added to the image's environment
     uint32_t env_n;
-    bool trace; // print system calls on the console
+    bool trace;        // print system calls on the console
+    uint16_t gdb_port; // stopped at its start, for a debugger on that port of 127.0.0.1; 0: not so
     struct instance_net net;
 };
 
@@ -98,6 +99,7 @@ struct provider_config {
     const char *state_dir;   // made when absent, mode 0700
     const char *kernel_path; // NULL: provider_kernel_find
     const char *hypervisor;  // program; NULL: found in PATH
+    const char *accel;       // "auto", "kvm" or "tcg"; NULL: $SKERRY_ACCEL, else auto
 };
 
 struct provider; // one open provider

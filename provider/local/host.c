@@ -52,31 +52,21 @@ int local_check_file(const char *what, const char *path, struct err *e)
     return S_ISREG(st.st_mode) ? 0 : err_set(e, -EINVAL, "%s %s: not a file", what, path);
 }
 
-int local_check_kernel(const char *path, struct err *e)
+/* The configuration's word counts before the environment's; "auto" is no word. */
+static int choose_accelerator(const char *given, bool *ret, struct err *e)
 {
-    char magic[4] = "";
-    int r = local_check_file("kernel", path, e);
-    if (r < 0)
-        return r;
-    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
-        memcmp(magic,
-               "\x7f"
-               "ELF",
-               sizeof(magic)) == 0)
-        return 0;
-    return err_set(e, -ENOEXEC, "kernel %s: not an ELF file", path);
-}
-
-static int choose_accelerator(bool *ret, struct err *e)
-{
-    const char *given = getenv("SKERRY_ACCEL");
-    if (given == NULL || given[0] == '\0')
+    const char *who = given != NULL ? "accelerator" : "SKERRY_ACCEL";
+    if (given == NULL)
+        given = getenv("SKERRY_ACCEL");
+    if (given == NULL || given[0] == '\0' || strcmp(given, "auto") == 0)
         *ret = kvm_is_usable();
     else if (strcmp(given, "kvm") == 0 || strcmp(given, "tcg") == 0)
         *ret = given[0] == 'k';
     else
-        return err_set(e, -EINVAL, "SKERRY_ACCEL: must be kvm or tcg, not '%.32s'", given);
+        return err_set(e, -EINVAL, "%s: must be auto, kvm or tcg, not '%.32s'", who, given);
+    if (*ret && access("/dev/kvm", R_OK | W_OK) < 0)
+        return err_set(e, -errno, "%s kvm: /dev/kvm: %s: choose tcg, or auto", who,
+                       strerror(errno));
     return 0;
 }
 
@@ -90,10 +80,10 @@ int local_host_init(struct local_host *h, const struct provider_config *config, 
     else if (r == 0)
         r = provider_kernel_find(h->kernel, sizeof(h->kernel), e);
     r = r < 0 ? r : local_check_kernel(h->kernel, e);
-    return r < 0 ? r : choose_accelerator(&h->kvm, e);
+    return r < 0 ? r : choose_accelerator(config->accel, &h->kvm, e);
 }
 
-static int check_port(const struct instance_forward *f, struct err *e)
+int local_check_port(const struct instance_forward *f, struct err *e)
 {
     CLEANUP(fd_closep)
     int fd = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
@@ -115,7 +105,7 @@ int local_check_ports(const struct instance_net *n, struct err *e)
 {
     int r = 0;
     for (uint32_t i = 0; r == 0 && n->kind == INSTANCE_NET_USER && i < n->forwards_n; i++)
-        r = check_port(&n->forwards[i], e);
+        r = local_check_port(&n->forwards[i], e);
     return r;
 }
 

@@ -28,6 +28,9 @@ struct local_foreground {
     int console_fd;
     int signal_fd;
     uint32_t grace_ms;
+    // Called once the hypervisor runs; may be NULL.
+    void (*on_start)(void *ctx, const char *kernel_path, bool kvm);
+    void *ctx;
 };
 NONNULL MUST_CHECK int local_run(const struct provider_config *config,
                                  const struct instance_spec *spec,

@@ -147,6 +147,8 @@ static int make_line(const struct qemu_request *q, struct line *l, struct err *e
     line_net(l, &s->net);
     if (s->trace)
         line_add(l, " skerry.trace");
+    if (s->gdb_port != 0)
+        line_add(l, " skerry.nokaslr"); // symbols are where the file says
     for (uint32_t i = 0; i < s->env_n; i++)
         line_value(l, "skerry.env", s->env[i]);
     for (uint32_t i = 0; i < s->args_n; i++)
@@ -204,6 +206,11 @@ static void machine_words(const struct qemu_request *q, struct qemu_command *c)
     // The guest is foreign: QEMU needs no other program, no other user and no old system call.
     pair(c, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     pair(c, "-global", "virtio-mmio.force-legacy=false");
+    if (q->spec->gdb_port != 0) {
+        word(c, "-S");
+        word(c, "-gdb");
+        word(c, "tcp:127.0.0.1:%u", q->spec->gdb_port);
+    }
     if (q->pid_file != NULL)
         pair(c, "-pidfile", q->pid_file);
 }

@@ -224,6 +224,10 @@ int local_run(const struct provider_config *config, const struct instance_spec *
     r = r < 0 ? r : local_host_init(host, config, e);
     r = r < 0 ? r : local_check_file("image", spec->image_path, e);
     r = r < 0 ? r : local_check_ports(&spec->net, e);
+    if (r == 0 && spec->gdb_port != 0)
+        r = local_check_port(
+            &(struct instance_forward){.host_address = {127, 0, 0, 1}, .host_port = spec->gdb_port},
+            e);
     if (r == 0 && spec->net.kind == INSTANCE_NET_BRIDGE)
         r = tap = local_tap(spec, e);
     if (r >= 0) {
@@ -231,6 +235,8 @@ int local_run(const struct provider_config *config, const struct instance_spec *
         u->console = u->status = u->output = -1;
         local_request(host, spec, &q);
         r = open_channels(u, &q, tap, e);
+        if (r == 0 && io->on_start != NULL)
+            io->on_start(io->ctx, q.kernel_path, q.kvm);
         r = r < 0 ? r : run(u, ret, e);
         fd_closep(&u->console);
         fd_closep(&u->status);

@@ -170,7 +170,8 @@ def test_forwarded_port_listens(image, guest):
     (("x", "-p", "0"), "port '0'"), (("x", "-p", "70000"), "port '70000'"),
     (("x", "-p", "80:x"), "port '80:x'"), (("x", "-p", "1.2.3:80"), "port '1.2.3:80'"),
     (("x", "-m", "64"), "memory '64'"), (("x", "-m", "1M"), "memory '1M'"),
-    (("x", "--cpus", "0"), "--cpus '0'"), (("x", "--nothing"), "unknown option '--nothing'"),
+    (("x", "--cpus", "0"), "--cpus '0'"), (("x", "--accel", "xen"), "--accel 'xen'"),
+    (("x", "--gdb=0"), "--gdb '0'"), (("x", "--nothing"), "unknown option '--nothing'"),
 ])
 def test_usage(skerry, guest, words, wanted):
     r = skerry("run", *words)
@@ -186,6 +187,7 @@ def test_what_cannot_be_run(skerry, image, guest, tmp_path, monkeypatch):
                           ((image, "-c", "config.json"), "-c is for making an image"),
                           ((image, "--kernel", script), "not an ELF file"),
                           ((image, "--kernel", "/none"), "kernel /none: No such file"),
+                          ((image, "--kernel", tmp_path / "hello"), "has no PVH entry"),
                           ((image, "-e", "K"), "NAME=VALUE")]:
         r = skerry("run", *words)
         assert r.returncode == 125 and wanted in r.stderr, r.stderr
@@ -193,6 +195,103 @@ def test_what_cannot_be_run(skerry, image, guest, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     r = skerry("run", image)
     assert r.returncode == 125 and "apt install qemu-system-x86" in r.stderr
+
+
+def test_damaged_programs(skerry, guest, image, tmp_path):
+    whole = (tmp_path / "hello").read_bytes()
+    arm = whole[:18] + b"\xb7\0" + whole[20:]
+    i386 = whole[:4] + b"\1" + whole[5:18] + b"\3\0" + whole[20:]
+    for data, wanted in [(whole[:40], "is a truncated ELF file"),
+                         (whole[:-len(whole) // 2], "is a truncated ELF file"),
+                         (arm, "is built for ARM64"), (i386, "is built for 32-bit x86"),
+                         (b"just text\n", "is not an ELF file"), (b"", "is empty")]:
+        (tmp_path / "odd").write_bytes(data)
+        (tmp_path / "odd").chmod(0o755)
+        r = skerry("run", tmp_path / "odd")
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+        assert len(r.stderr.splitlines()) == 1 and r.stdout == ""
+
+
+def test_damaged_kernels_and_images(skerry, guest, image, tmp_path):
+    kernel = guest.read_bytes()
+    odd = tmp_path / "odd"
+    for data, wanted in [(kernel[:10], "not an ELF file"), (kernel[:60], "ends in its header"),
+                         (kernel[:600], "shorter than it says"), (b"", "not an ELF file"),
+                         (kernel[:18] + b"\xb7" + kernel[19:], "another processor")]:
+        odd.write_bytes(data)
+        r = skerry("run", image, "--kernel", odd)
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+        assert "--kernel or SKERRY_KERNEL" in r.stderr and len(r.stderr.splitlines()) == 1
+    stored = next((tmp_path / "store/images").iterdir())
+    whole = stored.read_bytes()
+    for data, wanted in [(whole[:-512], "is a truncated image"), (whole[:20], "is not a skerry"),
+                         (whole[:1024] + bytes(64) + whole[1088:], "has a damaged filesystem"),
+                         (whole[:-512] + b"\1" + whole[-511:], "has a damaged manifest")]:
+        odd.write_bytes(data)
+        r = skerry("run", odd)
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+        assert len(r.stderr.splitlines()) == 1
+        stored.chmod(0o644)
+        stored.write_bytes(data)
+        r = skerry("run", image)
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+
+
+@pytest.mark.parametrize("what, status, end, rest", [
+    ("exit=7", 7, "exited", {"exit": 7}), ("signal=11", 139, "signaled", {"signal": 11}),
+    ("panic", 125, "panicked", {"text": "out of luck"}),
+])
+def test_json(skerry, image, what, status, end, rest):
+    r = skerry("run", image, "-a", what, "--json", "-m", "16M", "--accel", "tcg")
+    told = json.loads(r.stderr.splitlines()[-1])
+    assert r.returncode == told["status"] == status and told["end"] == end
+    assert rest.items() <= told.items() and told["accel"] == "tcg" and told["cpus"] == 1
+    assert told["memory_bytes"] == 16 << 20 and told["image_bytes"] > 4096
+    assert told["peak_bytes"] > 1 << 20 and told["cpu_ms"] > 0 and told["run_ms"] > 0
+
+
+def test_json_of_a_failure(skerry, guest):
+    r = skerry("run", "./nothing", "--json")
+    told = json.loads(r.stderr.splitlines()[-1])
+    assert r.returncode == told["status"] == 125 and told["end"] == "failed"
+    assert told["error"].startswith("./nothing: No such file") and told["accel"] is None
+
+
+def test_debugger(image, guest):
+    """The machine stands still at its first instruction until the debugger lets it go."""
+    port = free_port()
+    p = subprocess.Popen([str(BUILD / "skerry"), "run", image, "-a", "exit=3", f"--gdb={port}"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True)
+    line = p.stderr.readline()
+    assert p.poll() is None and f"gdb -ex 'target remote 127.0.0.1:{port}' {guest}" in line
+
+    def connect():
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=SECONDS_MAX)
+        except ConnectionRefusedError:
+            return None
+
+    found = []
+    wait_until(lambda: found.append(connect()) or found[-1])
+    with found[-1] as s:
+        s.sendall(b"$?#3f")
+        answer = s.makefile("rb")
+        assert answer.read(3) == b"+$T"  # stopped
+        assert p.poll() is None
+        s.sendall(b"+$c#63")
+        out, _ = p.communicate(timeout=SECONDS_MAX)
+    assert p.returncode == 3 and " skerry.nokaslr" in out
+
+
+def test_debugger_port_in_use(skerry, image):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        r = skerry("run", image, f"--gdb={port}")
+    assert r.returncode == 125 and f"port {port} is in use" in r.stderr
+    assert len(r.stderr.splitlines()) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops privileges, so needs some")
@@ -287,6 +386,29 @@ def test_how_programs_end(skerry, talker):
         p.send_signal(number)
         p.communicate(timeout=SECONDS_MAX)
         assert p.returncode == status
+
+
+EATER_C = """
+#include <stdlib.h>
+#include <string.h>
+int main(void)
+{
+    for (int i = 0; i < 200; i++)
+        memset(malloc(1 << 20), 1, 1 << 20);
+    return 0;
+}
+"""
+
+
+def test_too_little_memory(skerry, tmp_path, monkeypatch):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    path = tmp_path / "eater"
+    subprocess.run(["cc", "-static", "-x", "c", "-", "-o", path], input=EATER_C, text=True,
+                   check=True)
+    r = skerry("run", path, "-m", "16M")
+    assert r.returncode == 137 and "out of memory" in r.stdout and "-m" in r.stdout, r.stdout
+    r = skerry("run", path, "-m", "1M")
+    assert r.returncode == 2 and "from 8M" in r.stderr
 
 
 def test_trace_shows_system_calls(skerry, talker):
