@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Futexes: sleeping on a word of user memory. Linux 6.1 kernel/futex/.
  *
- * A word is known by its address space and address (private), or by its page's physical address
- * (shared); threads of the one process may use either, and so may meet only in their own kind, as
- * on Linux. Waiters hang in buckets; the bucket's lock is held while the word is read, so that no
- * wake between the test and the sleep is lost. The read under the lock does not sleep: if the page
- * is away it is brought in without the lock, and all begins again.
- *
- * Lock order: buckets by address -> runq.lock. */
-#include "base/errno.h"
-#include "base/list.h"
+ * Waiters hang in buckets; the bucket's lock is held while the word is read, so that no wake
+ * between the test and the sleep is lost. The read under the lock does not sleep: if the page is
+ * away it is brought in without the lock, and all begins again. */
+#include "kernel/linux/futex.h"
+
 #include "kernel/arch/x86_64/clock.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/mm/kmem.h"
 #include "kernel/mm/space.h"
-#include "kernel/mm/uaccess.h"
-#include "kernel/sched/sched.h"
 
 enum {
     FUTEX_WAIT = 0,
@@ -24,140 +19,134 @@ enum {
     FUTEX_REQUEUE = 3,
     FUTEX_CMP_REQUEUE = 4,
     FUTEX_WAKE_OP = 5,
+    FUTEX_LOCK_PI = 6,
+    FUTEX_UNLOCK_PI = 7,
+    FUTEX_TRYLOCK_PI = 8,
     FUTEX_WAIT_BITSET = 9,
     FUTEX_WAKE_BITSET = 10,
+    FUTEX_WAIT_REQUEUE_PI = 11,
+    FUTEX_CMP_REQUEUE_PI = 12,
+    FUTEX_LOCK_PI2 = 13,
+    FUTEX_OPS,
     FUTEX_PRIVATE = 128,
     FUTEX_CLOCK_REALTIME = 256,
-    BUCKETS = 256,
 };
 
-struct bucket {
-    struct spinlock lock;
-    struct list waiters; // protected by lock; first come, first woken
-};
+static struct futex_bucket buckets[FUTEX_BUCKETS];
 
-struct futex_waiter {
-    struct list link;      // protected by bucket->lock
-    struct bucket *bucket; // atomic: changes when requeued
-    bool woken;            // atomic; set under bucket->lock, after which the waiter may go
-    uint64_t space, address;
-    uint32_t bits;
-    struct task *task;
-};
-
-static struct bucket buckets[BUCKETS];
-
-struct key {
-    uint64_t space, address;
-};
-
-static struct bucket *bucket_of(struct key k)
+struct futex_bucket *futex_bucket_at(unsigned n)
 {
-    uint64_t hash = (k.address >> 2) * 0x9e3779b97f4a7c15ull;
-    struct bucket *b = &buckets[hash >> 56];
-    _Static_assert(BUCKETS == 256, "8 bits");
-    return b;
+    return &buckets[n];
 }
 
-static void bucket_lock(struct bucket *b)
+struct futex_bucket *futex_bucket_of(struct futex_key k)
+{
+    uint64_t hash = ((k.offset >> 2) + (k.object >> 4)) * 0x9e3779b97f4a7c15ull;
+    _Static_assert(FUTEX_BUCKETS == 256, "8 bits");
+    return &buckets[hash >> 56];
+}
+
+void futex_bucket_lock(struct futex_bucket *b)
 {
     spin_lock(&b->lock);
     if (UNLIKELY(b->waiters.next == NULL))
         list_init(&b->waiters);
 }
 
-static void lock_two(struct bucket *a, struct bucket *b)
+void futex_lock_two(struct futex_bucket *a, struct futex_bucket *b)
 {
-    bucket_lock(a < b ? a : b);
+    futex_bucket_lock(a < b ? a : b);
     if (a != b)
-        bucket_lock(a < b ? b : a);
+        futex_bucket_lock(a < b ? b : a);
 }
 
-static void unlock_two(struct bucket *a, struct bucket *b)
+void futex_unlock_two(struct futex_bucket *a, struct futex_bucket *b)
 {
     spin_unlock(&a->lock);
     if (a != b)
         spin_unlock(&b->lock);
 }
 
-/* While there is one process without shared memory to others, a shared futex's identity is its
- * address too; kinds must match to meet. */
-static int key_of(uint64_t address, bool private, struct key *ret)
+int futex_key_of(uint64_t address, bool private, struct futex_key *ret)
 {
+    enum { SHARED = 1 };
+    struct mm *mm = current()->process->mm;
     if (address % 4 != 0)
         return -EINVAL;
     if (address >= USER_END)
         return -EFAULT;
-    *ret =
-        (struct key){.space = private ? (uint64_t)current()->process->mm : 1, .address = address};
+    *ret = (struct futex_key){.object = (uint64_t)mm, .offset = address | (private ? 0 : SHARED)};
+    // A sleeper's mapping keeps the object alive. If it is unmapped meanwhile and its place in
+    // memory taken by another object, the sleeper may wake for nothing, as it must expect to.
+    if (!private)
+        mm_shared_object(mm, address, &ret->object, &ret->offset);
     return 0;
 }
 
-static int read_word(uint64_t user, uint32_t *ret)
+int futex_read(uint64_t user, uint32_t *ret)
 {
     return copy_from_user_atomic(ret, user, sizeof(*ret));
 }
 
-/* The word's page was away: bring it in. */
-static int fault_in(uint64_t user)
+int futex_fault_in(uint64_t user)
 {
     uint32_t ignored;
     return copy_from_user(&ignored, user, sizeof(ignored));
 }
 
-static bool matches(const struct futex_waiter *w, struct key k)
+bool futex_matches(const struct futex_waiter *w, struct futex_key k)
 {
-    return w->space == k.space && w->address == k.address;
+    return w->key.object == k.object && w->key.offset == k.offset;
 }
 
-static void wake_one(struct futex_waiter *w)
+void futex_wake_one(struct futex_waiter *w)
 {
     list_remove(&w->link);
     __atomic_store_n(&w->woken, true, __ATOMIC_RELEASE);
-    task_wake(w->task); // still there: leave() waits for the bucket's lock
+    task_wake(w->task); // still there: futex_leave waits for the bucket's lock
 }
 
-static unsigned wake_locked(struct bucket *b, struct key k, unsigned max, uint32_t bits)
+/* At least one is woken, as Linux does also for a max of 0. -EINVAL: one waits for a PI lock. */
+static int64_t wake_locked(struct futex_bucket *b, struct futex_key k, int max, uint32_t bits)
 {
-    unsigned woken = 0;
+    int woken = 0;
     LIST_FOR_EACH_SAFE (node, &b->waiters) {
         struct futex_waiter *w = LIST_ENTRY(node, struct futex_waiter, link);
-        if (woken == max)
-            break;
-        if (!matches(w, k) || !(w->bits & bits))
+        if (!futex_matches(w, k))
             continue;
-        wake_one(w);
-        woken++;
+        if (w->kind != FUTEX_PLAIN)
+            return -EINVAL;
+        if (!(w->bits & bits))
+            continue;
+        futex_wake_one(w);
+        if (++woken >= max)
+            break;
     }
     return woken;
 }
 
-static int64_t futex_wake(struct key k, unsigned max, uint32_t bits)
+static int64_t futex_wake(struct futex_key k, int max, uint32_t bits)
 {
     if (bits == 0)
         return -EINVAL;
-    struct bucket *b = bucket_of(k);
-    bucket_lock(b);
-    unsigned woken = wake_locked(b, k, max, bits);
+    struct futex_bucket *b = futex_bucket_of(k);
+    futex_bucket_lock(b);
+    int64_t woken = wake_locked(b, k, max, bits);
     spin_unlock(&b->lock);
     return woken;
 }
 
 void futex_wake_address(uint64_t user, unsigned count)
 {
-    struct key k;
-    // Linux wakes these as shared; thread libraries wait for them either way.
-    for (int private = 0; private < 2; private ++)
-        if (key_of(user, private, &k) == 0)
-            (void)futex_wake(k, count, UINT32_MAX);
+    struct futex_key k;
+    if (futex_key_of(user, false, &k) == 0)
+        (void)futex_wake(k, (int)count, UINT32_MAX);
 }
 
-/* The waiter ends its wait: takes itself out if nobody has woken it, and waits for a waker that is
- * at it. True when it was woken. */
-static bool leave(struct futex_waiter *w)
+bool futex_leave(struct futex_waiter *w)
 {
     for (;;) {
-        struct bucket *b = __atomic_load_n(&w->bucket, __ATOMIC_ACQUIRE);
+        struct futex_bucket *b = __atomic_load_n(&w->bucket, __ATOMIC_ACQUIRE);
         spin_lock(&b->lock);
         bool here = w->bucket == b; // else requeued in between
         bool woken = __atomic_load_n(&w->woken, __ATOMIC_RELAXED);
@@ -169,13 +158,13 @@ static bool leave(struct futex_waiter *w)
     }
 }
 
-static int queue_if_equal(struct futex_waiter *w, struct key k, uint32_t expected)
+int futex_queue(struct futex_waiter *w, uint64_t user, uint32_t expected)
 {
-    struct bucket *b = bucket_of(k);
+    struct futex_bucket *b = futex_bucket_of(w->key);
     for (;;) {
         uint32_t value;
-        bucket_lock(b);
-        int r = read_word(k.address, &value);
+        futex_bucket_lock(b);
+        int r = futex_read(user, &value);
         if (r == 0 && value == expected) {
             w->bucket = b;
             list_push_back(&b->waiters, &w->link);
@@ -184,79 +173,101 @@ static int queue_if_equal(struct futex_waiter *w, struct key k, uint32_t expecte
         spin_unlock(&b->lock);
         if (r == 0)
             return value == expected ? 0 : -EAGAIN;
-        if (fault_in(k.address) < 0)
+        if (futex_fault_in(user) < 0)
             return -EFAULT;
     }
 }
 
-static int64_t futex_wait(struct key k, uint32_t expected, uint64_t deadline, uint32_t bits);
-
-static int64_t wait_again(struct restart *r)
+int futex_sleep(struct futex_waiter *w, uint64_t deadline)
 {
-    const struct key k = {.space = r->arg[0], .address = r->arg[1]};
-    return futex_wait(k, (uint32_t)r->arg[2], r->arg[3], (uint32_t)(r->arg[2] >> 32));
-}
-
-static int64_t futex_wait(struct key k, uint32_t expected, uint64_t deadline, uint32_t bits)
-{
-    struct futex_waiter w = {
-        .space = k.space, .address = k.address, .bits = bits, .task = current()};
-    if (bits == 0)
-        return -EINVAL;
-    int r = queue_if_equal(&w, k, expected);
-    if (r < 0)
-        return r;
-    while (r == 0 && !__atomic_load_n(&w.woken, __ATOMIC_ACQUIRE)) {
+    int r = 0;
+    while (r == 0 && !__atomic_load_n(&w->woken, __ATOMIC_ACQUIRE)) {
         r = task_sleep(deadline, true);
         task_prepare_sleep(); // a wake from now on is not lost
     }
     task_cancel_sleep();
-    if (leave(&w))
+    return r;
+}
+
+static int64_t futex_wait(uint64_t user, bool private, uint32_t expected, uint64_t deadline,
+                          uint32_t bits);
+
+static int64_t wait_again(struct restart *r)
+{
+    return futex_wait(r->arg[0] & ~1ull, r->arg[0] & 1, (uint32_t)r->arg[1], r->arg[2],
+                      (uint32_t)(r->arg[1] >> 32));
+}
+
+static int64_t futex_wait(uint64_t user, bool private, uint32_t expected, uint64_t deadline,
+                          uint32_t bits)
+{
+    struct futex_waiter w = {.bits = bits, .task = current()};
+    if (bits == 0)
+        return -EINVAL;
+    int r = futex_key_of(user, private, &w.key);
+    if (r == 0)
+        r = futex_queue(&w, user, expected);
+    if (r < 0)
+        return r;
+    r = futex_sleep(&w, deadline);
+    if (futex_leave(&w))
         return 0;
     if (r != -EINTR)
         return r;
     if (deadline == DEADLINE_NEVER)
         return -ERESTARTSYS;
     current()->thread->restart = (struct restart){
-        .call = wait_again, .arg = {k.space, k.address, expected | (uint64_t)bits << 32, deadline}};
+        .call = wait_again,
+        .arg = {user | (private ? 1 : 0), expected | (uint64_t)bits << 32, deadline}};
     return -ERESTART_RESTARTBLOCK;
 }
 
-static int64_t futex_requeue(struct key from, struct key to, unsigned wake_max,
-                             unsigned requeue_max, const uint32_t *expected)
+/* What is behind the first wake_max waiters moves on, up to requeue_max. */
+static int64_t requeue_locked(struct futex_bucket *a, struct futex_bucket *b, struct futex_key from,
+                              struct futex_key to, int wake_max, int requeue_max)
 {
-    struct bucket *a = bucket_of(from), *b = bucket_of(to);
-    uint32_t value;
-    for (;;) {
-        lock_two(a, b);
-        int r = expected != NULL ? read_word(from.address, &value) : 0;
-        if (r == 0)
+    int done = 0;
+    LIST_FOR_EACH_SAFE (node, &a->waiters) {
+        struct futex_waiter *w = LIST_ENTRY(node, struct futex_waiter, link);
+        if (done - wake_max >= requeue_max)
             break;
-        unlock_two(a, b);
-        if (fault_in(from.address) < 0)
-            return -EFAULT;
-    }
-    int64_t done = -EAGAIN;
-    if (expected == NULL || value == *expected) {
-        done = wake_locked(a, from, wake_max, UINT32_MAX);
-        unsigned moved = 0;
-        LIST_FOR_EACH_SAFE (node, &a->waiters) {
-            struct futex_waiter *w = LIST_ENTRY(node, struct futex_waiter, link);
-            if (moved == requeue_max)
-                break;
-            if (!matches(w, from))
-                continue;
+        if (!futex_matches(w, from))
+            continue;
+        if (w->kind != FUTEX_PLAIN)
+            return -EINVAL;
+        if (++done <= wake_max) {
+            futex_wake_one(w);
+        } else if (!futex_matches(w, to)) {
             list_remove(&w->link);
-            w->space = to.space;
-            w->address = to.address;
+            w->key = to;
             list_push_back(&b->waiters, &w->link);
             __atomic_store_n(&w->bucket, b, __ATOMIC_RELEASE);
-            moved++;
         }
-        done += moved;
     }
-    unlock_two(a, b);
     return done;
+}
+
+static int64_t futex_requeue(uint64_t user, struct futex_key from, struct futex_key to,
+                             int wake_max, int requeue_max, const uint32_t *expected)
+{
+    struct futex_bucket *a = futex_bucket_of(from), *b = futex_bucket_of(to);
+    if (wake_max < 0 || requeue_max < 0)
+        return -EINVAL;
+    for (;;) {
+        uint32_t value;
+        futex_lock_two(a, b);
+        int64_t r = expected != NULL ? futex_read(user, &value) : 0;
+        bool read = r == 0;
+        if (read && expected != NULL && value != *expected)
+            r = -EAGAIN;
+        if (r == 0)
+            r = requeue_locked(a, b, from, to, wake_max, requeue_max);
+        futex_unlock_two(a, b);
+        if (read)
+            return r;
+        if (futex_fault_in(user) < 0)
+            return -EFAULT;
+    }
 }
 
 static uint32_t op_result(unsigned op, uint32_t old, uint32_t operand)
@@ -297,8 +308,8 @@ static bool op_compare(unsigned cmp, int32_t old, int32_t operand)
 
 /* Change the second word as `encoded` says, wake waiters of the first, and of the second if its old
  * value compares. */
-static int64_t futex_wake_op(struct key first, struct key second, unsigned max1, unsigned max2,
-                             uint32_t encoded)
+static int64_t futex_wake_op(struct futex_key first, uint64_t user2, struct futex_key second,
+                             int max1, int max2, uint32_t encoded)
 {
     unsigned op = encoded >> 28 & 7, cmp = encoded >> 24 & 15;
     int32_t operand = (int32_t)(encoded << 8) >> 20, compare = (int32_t)(encoded << 20) >> 20;
@@ -308,19 +319,28 @@ static int64_t futex_wake_op(struct key first, struct key second, unsigned max1,
         operand = (int32_t)(1u << (operand & 31));
     uint32_t old, seen;
     do { // before the locks: this may fault
-        if (copy_from_user(&old, second.address, sizeof(old)) < 0)
+        if (copy_from_user(&old, user2, sizeof(old)) < 0)
             return -EFAULT;
         seen = old;
-        if (cmpxchg_user(second.address, &seen, op_result(op, old, (uint32_t)operand)) < 0)
+        if (cmpxchg_user(user2, &seen, op_result(op, old, (uint32_t)operand)) < 0)
             return -EFAULT;
     } while (seen != old);
-    struct bucket *a = bucket_of(first), *b = bucket_of(second);
-    lock_two(a, b);
+    struct futex_bucket *a = futex_bucket_of(first), *b = futex_bucket_of(second);
+    futex_lock_two(a, b);
     int64_t woken = wake_locked(a, first, max1, UINT32_MAX);
-    if (op_compare(cmp, (int32_t)old, compare))
-        woken += wake_locked(b, second, max2, UINT32_MAX);
-    unlock_two(a, b);
+    if (woken >= 0 && op_compare(cmp, (int32_t)old, compare)) {
+        int64_t more = wake_locked(b, second, max2, UINT32_MAX);
+        woken = more < 0 ? more : woken + more;
+    }
+    futex_unlock_two(a, b);
     return woken;
+}
+
+/* An absolute time as the monotonic clock will show it. */
+static uint64_t deadline_at(uint64_t ns, bool real)
+{
+    uint64_t offset = real ? clock_scale.real_offset_ns : 0;
+    return ns == DEADLINE_NEVER ? ns : ns > offset ? ns - offset : 0;
 }
 
 /* The deadline on the monotonic clock: FUTEX_WAIT counts from now, the others name a time. */
@@ -328,78 +348,213 @@ static int deadline_from_user(uint64_t user, int op, bool real, uint64_t *ret)
 {
     uint64_t ns;
     *ret = DEADLINE_NEVER;
-    if (user == 0)
+    if (user == 0 || (op != FUTEX_WAIT && op != FUTEX_WAIT_BITSET && op != FUTEX_LOCK_PI &&
+                      op != FUTEX_LOCK_PI2 && op != FUTEX_WAIT_REQUEUE_PI))
         return 0;
     int r = timespec_from_user(user, &ns);
-    if (r < 0 || ns == DEADLINE_NEVER)
+    if (r < 0)
         return r;
-    if (op == FUTEX_WAIT) {
-        uint64_t now = clock_mono_ns();
+    uint64_t now = clock_mono_ns();
+    if (op == FUTEX_WAIT)
         *ret = ns < DEADLINE_NEVER - now ? now + ns : DEADLINE_NEVER;
-    } else {
-        uint64_t offset = real ? clock_scale.real_offset_ns : 0;
-        *ret = ns > offset ? ns - offset : 0;
-    }
+    else
+        *ret = deadline_at(ns, real || op == FUTEX_LOCK_PI);
     return 0;
+}
+
+/* The calls on two words. */
+static int64_t futex_two(int op, bool private, const uint64_t arg[static 6], uint64_t deadline)
+{
+    struct futex_key k, k2;
+    const uint32_t value = (uint32_t)arg[2], expected = (uint32_t)arg[5];
+    if (op == FUTEX_WAIT_REQUEUE_PI && arg[0] == arg[4])
+        return -EINVAL;
+    int r = futex_key_of(arg[0], private, &k);
+    if (r == 0)
+        r = futex_key_of(arg[4], private, &k2);
+    if (r < 0)
+        return r;
+    switch (op) {
+    case FUTEX_REQUEUE:
+        return futex_requeue(arg[0], k, k2, (int)value, (int)arg[3], NULL);
+    case FUTEX_CMP_REQUEUE:
+        return futex_requeue(arg[0], k, k2, (int)value, (int)arg[3], &expected);
+    case FUTEX_WAKE_OP:
+        return futex_wake_op(k, arg[4], k2, (int)value, (int)arg[3], expected);
+    case FUTEX_WAIT_REQUEUE_PI:
+        return futex_wait_requeue_pi(arg[0], k, value, deadline, arg[4], k2);
+    default: // FUTEX_CMP_REQUEUE_PI: a PI lock has one owner, so that only one can be woken
+        if (arg[0] == arg[4] || (int)value != 1 || (int)arg[3] < 0)
+            return -EINVAL;
+        return futex_requeue_pi(arg[0], k, arg[4], k2, (unsigned)arg[3], expected);
+    }
 }
 
 int64_t sys_futex(const uint64_t arg[static 6])
 {
-    int op = (int)arg[1] & ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
-    bool private = arg[1] & FUTEX_PRIVATE, real = arg[1] & FUTEX_CLOCK_REALTIME;
-    uint32_t value = (uint32_t)arg[2];
-    struct key k, k2;
-    uint64_t deadline = DEADLINE_NEVER;
-    if (real && op != FUTEX_WAIT_BITSET && op != FUTEX_WAIT)
-        return -ENOSYS;
-    bool two = op == FUTEX_REQUEUE || op == FUTEX_CMP_REQUEUE || op == FUTEX_WAKE_OP;
-    int r = op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET
-                ? deadline_from_user(arg[3], op, real, &deadline)
-                : 0;
-    if (r == 0)
-        r = key_of(arg[0], private, &k);
-    if (r == 0 && two)
-        r = key_of(arg[4], private, &k2);
+    const int op = (int)arg[1] & ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
+    const bool private = arg[1] & FUTEX_PRIVATE, real = arg[1] & FUTEX_CLOCK_REALTIME;
+    const uint32_t value = (uint32_t)arg[2];
+    struct futex_key k;
+    uint64_t deadline;
+    int r = deadline_from_user(arg[3], op, real, &deadline);
     if (r < 0)
         return r;
-    const uint32_t expected = (uint32_t)arg[5];
+    if (real && op != FUTEX_WAIT_BITSET && op != FUTEX_WAIT_REQUEUE_PI && op != FUTEX_LOCK_PI2)
+        return -ENOSYS;
     switch (op) {
     case FUTEX_WAIT:
-        return futex_wait(k, value, deadline, UINT32_MAX);
+        return futex_wait(arg[0], private, value, deadline, UINT32_MAX);
     case FUTEX_WAIT_BITSET:
-        return futex_wait(k, value, deadline, (uint32_t)arg[5]);
-    case FUTEX_WAKE:
-        return futex_wake(k, value, UINT32_MAX);
-    case FUTEX_WAKE_BITSET:
-        return futex_wake(k, value, (uint32_t)arg[5]);
+        return futex_wait(arg[0], private, value, deadline, (uint32_t)arg[5]);
     case FUTEX_REQUEUE:
     case FUTEX_CMP_REQUEUE:
-        if ((int)value < 0 || (int)arg[3] < 0)
-            return -EINVAL;
-        return futex_requeue(k, k2, value, (unsigned)arg[3],
-                             op == FUTEX_CMP_REQUEUE ? &expected : NULL);
     case FUTEX_WAKE_OP:
-        return futex_wake_op(k, k2, value, (unsigned)arg[3], (uint32_t)arg[5]);
+    case FUTEX_WAIT_REQUEUE_PI:
+    case FUTEX_CMP_REQUEUE_PI:
+        return futex_two(op, private, arg, deadline);
     default:
+        break;
+    }
+    if (op < 0 || op >= FUTEX_OPS || op == 2) // 2: FUTEX_FD, which Linux has no more
         return -ENOSYS;
+    r = futex_key_of(arg[0], private, &k);
+    if (r < 0)
+        return r;
+    switch (op) {
+    case FUTEX_WAKE:
+        return futex_wake(k, (int)value, UINT32_MAX);
+    case FUTEX_WAKE_BITSET:
+        return futex_wake(k, (int)value, (uint32_t)arg[5]);
+    case FUTEX_UNLOCK_PI:
+        return futex_unlock_pi(arg[0], k);
+    default:
+        return futex_lock_pi(arg[0], k, deadline, op == FUTEX_TRYLOCK_PI);
     }
 }
 
-/* One lock that the ending thread may hold: mark it and wake a waiter. */
-static int robust_release(uint64_t word, int tid)
+struct waitv { // Linux struct futex_waitv
+    uint64_t value, address;
+    uint32_t flags, reserved;
+};
+
+/* Take the first n out again: the number of one that was woken, or -1. */
+static int leave_all(struct futex_waiter *w, unsigned n)
 {
-    const uint32_t TID_MASK = 0x3fffffff, OWNER_DIED = 0x40000000, WAITERS = 0x80000000;
+    int woken = -1;
+    for (unsigned i = 0; i < n; i++)
+        if (futex_leave(&w[i]))
+            woken = (int)i;
+    return woken;
+}
+
+/* Linux 6.1 futex_wait_multiple. */
+static int64_t wait_multiple(struct futex_waiter *w, const struct waitv *v, unsigned n,
+                             uint64_t deadline)
+{
+    enum { FUTEX_32 = 2 };
+    for (unsigned i = 0; i < n; i++) { // all are checked before the first is waited for
+        w[i] = (struct futex_waiter){.bits = UINT32_MAX, .task = current()};
+        if ((v[i].flags & ~(uint32_t)(FUTEX_32 | FUTEX_PRIVATE)) || v[i].reserved != 0 ||
+            !(v[i].flags & FUTEX_32))
+            return -EINVAL;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        int r = futex_key_of(v[i].address, v[i].flags & FUTEX_PRIVATE, &w[i].key);
+        if (r < 0)
+            return r;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        int r = futex_queue(&w[i], v[i].address, (uint32_t)v[i].value);
+        if (r < 0) {
+            task_cancel_sleep();
+            int woken = leave_all(w, i);
+            return woken >= 0 ? woken : r;
+        }
+    }
+    int r = 0, woken;
+    for (;;) {
+        task_prepare_sleep();
+        bool any = false;
+        for (unsigned i = 0; i < n && !any; i++)
+            any = __atomic_load_n(&w[i].woken, __ATOMIC_ACQUIRE);
+        if (any || r < 0)
+            break;
+        r = task_sleep(deadline, true);
+    }
+    task_cancel_sleep();
+    woken = leave_all(w, n);
+    return woken >= 0 ? woken : r == -EINTR ? -ERESTARTSYS : r;
+}
+
+int64_t sys_futex_waitv(const uint64_t arg[static 6])
+{
+    enum { WAITV_MAX = 128 };
+    const uint64_t n = arg[1] & UINT32_MAX;
+    const int clock = (int)arg[4];
+    uint64_t ns, deadline = DEADLINE_NEVER;
+    if (arg[2] != 0 || n == 0 || n > WAITV_MAX || arg[0] == 0)
+        return -EINVAL;
+    if (arg[3] != 0) {
+        if (clock != 0 && clock != 1) // CLOCK_REALTIME, CLOCK_MONOTONIC
+            return -EINVAL;
+        int r = timespec_from_user(arg[3], &ns);
+        if (r < 0)
+            return r;
+        deadline = deadline_at(ns, clock == 0);
+    }
+    struct futex_waiter *w = kmalloc(n * (sizeof(*w) + sizeof(struct waitv)));
+    if (w == NULL)
+        return -ENOMEM;
+    struct waitv *v = (struct waitv *)(w + n);
+    int64_t r = -EFAULT;
+    if (copy_from_user(v, arg[0], n * sizeof(*v)) == 0)
+        r = wait_multiple(w, v, (unsigned)n, deadline);
+    kfree(w);
+    return r;
+}
+
+int64_t sys_get_robust_list(const uint64_t arg[static 6])
+{
+    const int tid = (int)arg[0];
+    const uint64_t bytes = 24; // struct robust_list_head
+    uint64_t head = current()->thread->robust_head;
+    if (tid != 0) {
+        const struct task *t = task_find(tid);
+        int r = t == NULL || t->thread == NULL     ? -ESRCH
+                : t->process != current()->process ? -EPERM
+                                                   : 0;
+        if (r == 0)
+            head = t->thread->robust_head;
+        task_find_end();
+        if (r < 0)
+            return r;
+    }
+    if (copy_to_user(arg[2], &bytes, sizeof(bytes)) < 0)
+        return -EFAULT;
+    return copy_to_user(arg[1], &head, sizeof(head));
+}
+
+/* One lock that the ending thread may hold: mark it and wake a waiter (Linux handle_futex_death).
+ * Those who wait for a PI lock get it by futex_exit_pi. */
+static int robust_release(uint64_t word, int tid, bool pi, bool pending)
+{
     uint32_t old, seen;
+    if (word % 4 != 0)
+        return -EFAULT;
     do {
         if (copy_from_user(&old, word, sizeof(old)) < 0)
             return -EFAULT;
-        if ((old & TID_MASK) != (uint32_t)tid)
+        // Unlocked already, and the wake that was to follow was not made.
+        if (pending && !pi && old == 0)
+            futex_wake_address(word, 1);
+        if ((old & FUTEX_TID) != (uint32_t)tid)
             return 0;
         seen = old;
-        if (cmpxchg_user(word, &seen, (old & WAITERS) | OWNER_DIED) < 0)
+        if (cmpxchg_user(word, &seen, (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED) < 0)
             return -EFAULT;
     } while (seen != old);
-    if (old & WAITERS)
+    if (!pi && (old & FUTEX_WAITERS))
         futex_wake_address(word, 1);
     return 0;
 }
@@ -412,15 +567,18 @@ void futex_exit_robust(uint64_t head, int tid)
     } list;
     if (copy_from_user(&list, head, sizeof(list)) < 0)
         return;
-    uint64_t entry = list.next & ~1ull;
-    for (int i = 0; i < ROBUST_MAX && entry != head; i++) {
-        uint64_t next;
-        if (copy_from_user(&next, entry, sizeof(next)) < 0)
+    const uint64_t PI = 1; // a mark in the pointer to the lock's entry
+    const uint64_t pending = list.pending & ~PI;
+    uint64_t entry = list.next;
+    for (int i = 0; i < ROBUST_MAX && (entry & ~PI) != head; i++) {
+        uint64_t next, at = entry & ~PI;
+        int r = copy_from_user(&next, at, sizeof(next)); // before the lock is somebody else's
+        if (at != pending && robust_release(at + list.offset, tid, entry & PI, false) < 0)
             return;
-        if (entry != (list.pending & ~1ull) && robust_release(entry + list.offset, tid) < 0)
+        if (r < 0)
             return;
-        entry = next & ~1ull;
+        entry = next;
     }
-    if (list.pending != 0)
-        (void)robust_release((list.pending & ~1ull) + list.offset, tid);
+    if (pending != 0)
+        (void)robust_release(pending + list.offset, tid, list.pending & PI, true);
 }

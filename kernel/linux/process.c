@@ -335,6 +335,7 @@ NORETURN static void thread_exit(int status)
         process_exit_group(status);
     if (th->robust_head != 0)
         futex_exit_robust(th->robust_head, t->tid);
+    futex_exit_pi(t);
     if (th->clear_tid != 0) {
         const uint32_t zero = 0;
         if (copy_to_user(th->clear_tid, &zero, sizeof(zero)) == 0)

@@ -27,3 +27,5 @@ NORETURN void process_exit_group(int status);
 /* Futex words of a thread that ends: the robust list and clear_child_tid (linux/futex.c). */
 NONNULL void futex_exit_robust(uint64_t head, int tid);
 void futex_wake_address(uint64_t user, unsigned count);
+/* It ends and is still in the table: who waits for it as the owner of a lock gets the lock. */
+NONNULL void futex_exit_pi(struct task *t);

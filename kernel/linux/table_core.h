@@ -36,6 +36,8 @@ X(273, set_robust_list, ARG_PTR, ARG_SIZE)
 X(435, clone3, ARG_PTR, ARG_SIZE)
 // futex.c
 X(202, futex, ARG_PTR, ARG_HEX, ARG_UINT, ARG_PTR, ARG_PTR, ARG_UINT)
+X(274, get_robust_list, ARG_INT, ARG_PTR, ARG_PTR)
+X(449, futex_waitv, ARG_PTR, ARG_UINT, ARG_HEX, ARG_PTR, ARG_CLOCK)
 // time.c
 X(35, nanosleep, ARG_PTR, ARG_PTR)
 X(96, gettimeofday, ARG_PTR, ARG_PTR)

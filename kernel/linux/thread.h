@@ -20,6 +20,9 @@ struct thread {
     uint32_t alt_flags;
     uint64_t clear_tid; // user address, 0: none
     uint64_t robust_head;
+    struct futex_waiter *pi_waiter; // in it waits for a futex's owner; protected by futex_pi.c
+    bool pi_waited; // somebody waits or waited for it as the owner; protected by the task table
+    bool exiting;   // too late to wait for it; protected by the task table
     struct restart restart;
 };
 

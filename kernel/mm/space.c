@@ -458,6 +458,18 @@ int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes
     return r;
 }
 
+void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object, uint64_t *ret_offset)
+{
+    mutex_lock(&mm->lock);
+    const struct vma *v = vma_find(&mm->vmas, address);
+    if (v != NULL && v->start <= address && v->shared && v->file != NULL) {
+        const struct inode *inode = v->file->inode;
+        *ret_object = inode != NULL ? (uint64_t)inode : (uint64_t)v->file;
+        *ret_offset = v->offset + (address - v->start);
+    }
+    mutex_unlock(&mm->lock);
+}
+
 int mm_install_page(struct mm *mm, uint64_t address, struct page *p)
 {
     mutex_lock(&mm->lock);

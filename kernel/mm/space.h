@@ -55,6 +55,10 @@ NONNULL MUST_CHECK int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes,
 NONNULL uint64_t mm_brk(struct mm *mm, uint64_t wish);
 /* Make the pages present: 0, -ENOMEM, -EFAULT. */
 NONNULL MUST_CHECK int mm_populate(struct mm *mm, uint64_t start, uint64_t end);
+/* If address lies in a mapping that others may have too, what is mapped and where in it; else
+ * nothing changes. The object lives as long as the mapping. May sleep. */
+NONNULL void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object,
+                              uint64_t *ret_offset);
 /* Put a page of the kernel's own (vDSO) at an address of an existing mapping. Takes a reference. */
 NONNULL MUST_CHECK int mm_install_page(struct mm *mm, uint64_t address, struct page *p);
 
