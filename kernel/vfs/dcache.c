@@ -58,6 +58,7 @@ static void inode_free(struct inode *inode)
     __atomic_fetch_sub(&sb->inodes_used, 1, __ATOMIC_RELAXED);
     pagecache_deinit(&inode->pages);
     kfree(inode->target);
+    xattrs_free(inode->xattrs);
     kfree(inode);
 }
 

@@ -22,6 +22,7 @@ struct flocks;
 struct lower;
 struct pipe;
 struct watch;
+struct xattr;
 
 enum {
     DENTRIES_MAX = 4096, // cached names nobody uses that can be read from the disk again
@@ -90,6 +91,7 @@ struct inode {
     uint64_t last_cookie;     // protected by sb->lock
     struct flocks *flocks;    // protected by flock.c's lock
     struct pipe *fifo;        // protected by pipe.c's fifo_lock: of a named pipe that is open
+    struct xattr *xattrs;     // protected by lock; fs_xattr.c's
     struct watch *watches;    // protected by inotify.c's lock
     bool linkable;            // protected by sb->lock: without a name, but may get one
     const void *node;         // immutable: pseudo.c's
@@ -293,6 +295,7 @@ NONNULL MUST_CHECK int memfs_fallocate(struct inode *inode, int mode, uint64_t o
                                        uint64_t len);
 NONNULL MUST_CHECK int64_t memfs_write(struct inode *inode, struct uio *u, uint64_t *pos,
                                        bool append);
+void xattrs_free(struct xattr *list); // linux/fs_xattr.c
 NONNULL void memfs_uncharge(struct super *sb, uint64_t pages); // dirty pages are gone
 uint64_t memfs_pages_used(void);               // dirty pages of all writable filesystems
 NONNULL void memfs_pin(struct inode *inode);   // it differs from the disk now: keep it
