@@ -244,7 +244,8 @@ static int build_stack(struct process *p, const struct program_spec *spec, const
     size_t words = 1 + spec->argc + 1 + spec->envc + 1 + ARRAY_LEN(aux) * 2;
     s.sp -= words % 2 * 8; // rsp is a multiple of 16 at the entry
     const uint64_t zero = 0, argc = spec->argc;
-    push(&s, aux, sizeof(aux));
+    p->auxv_start = push(&s, aux, sizeof(aux));
+    p->auxv_end = p->auxv_start + sizeof(aux);
     push(&s, &zero, 8);
     push(&s, strings + spec->argc, spec->envc * 8);
     push(&s, &zero, 8);

@@ -36,6 +36,7 @@ struct process {
     char exe_path[256];     // immutable after exec: /proc/self/exe
     // argv and environment as they lie in user memory: /proc/self/{cmdline,environ}
     uint64_t arg_start, arg_end, env_start, env_end;
+    uint64_t auxv_start, auxv_end; // and the auxiliary vector: /proc/self/auxv
 };
 
 struct task {

@@ -197,6 +197,41 @@ static void show_mountinfo(struct text *t, uint64_t arg UNUSED)
     }
 }
 
+/* A value that is a string of the row, behind which a line ends. */
+static void show_words(struct text *t, uint64_t arg)
+{
+    put(t, "%s\n", (const char *)(uintptr_t)arg);
+}
+
+static void show_nothing(struct text *t UNUSED, uint64_t arg UNUSED)
+{
+}
+
+static void show_cpu_index(struct text *t, uint64_t arg)
+{
+    put(t, "%lu\n", arg);
+}
+
+static void show_cpu_bit(struct text *t, uint64_t arg)
+{
+    put(t, "%lx\n", 1ul << arg % 64);
+}
+
+static void show_boot_cmdline(struct text *t, uint64_t arg UNUSED)
+{
+    for (unsigned i = 0; i < boot_params.arg_count; i++)
+        put(t, "%s%s", i > 0 ? " " : "", boot_params.args[i]);
+    put(t, "\n");
+}
+
+static void show_vmstat(struct text *t, uint64_t arg UNUSED)
+{
+    struct mem_stats m;
+    mem_stats_get(&m);
+    put(t, "nr_free_pages %lu\nnr_file_pages %lu\nnr_shmem %lu\n", m.free_bytes / PAGE_SIZE,
+        m.cache_bytes / PAGE_SIZE + memfs_pages_used(), memfs_pages_used());
+}
+
 static void show_number(struct text *t, uint64_t arg)
 {
     put(t, "%lu\n", arg);
@@ -280,6 +315,67 @@ static int show_mapping(const struct vma_info *v, void *ctx)
         put(t, "%*s%s", (int)MAX(73 - (int64_t)(t->len - line), 1l), "", v->name);
     put(t, "\n");
     return t->failed;
+}
+
+struct smaps {
+    struct text *t;
+    uint64_t rss, shared, total; // of all mappings, bytes
+    uint64_t first, last;
+};
+
+/* What is resident is known, what of it is shared with whom is not: a mapping that may be written
+ * and is private counts as private and dirty, others as shared and clean. */
+static int show_smap(const struct vma_info *v, void *ctx)
+{
+    struct smaps *s = ctx;
+    bool dirty = (v->prot & MM_WRITE) != 0, own = !v->shared && dirty;
+    uint64_t rss = kib(v->resident_bytes), all = kib(v->end - v->start);
+    int r = show_mapping(v, s->t);
+    put(s->t, "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n",
+        all);
+    put(s->t, "Rss:            %8lu kB\nPss:            %8lu kB\n", rss, rss);
+    put(s->t, "Shared_Clean:   %8lu kB\nShared_Dirty:   %8lu kB\n", own || dirty ? 0ul : rss,
+        !own && dirty ? rss : 0ul);
+    put(s->t, "Private_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n", 0ul, own ? rss : 0ul);
+    put(s->t, "Anonymous:      %8lu kB\nSwap:           %8lu kB\n", own ? rss : 0ul, 0ul);
+    put(s->t, "VmFlags:%s%s%s%s\n", v->prot & MM_READ ? " rd" : "", dirty ? " wr" : "",
+        v->prot & MM_EXEC ? " ex" : "", v->shared ? " sh" : "");
+    return r;
+}
+
+static void show_smaps(struct text *t, uint64_t arg UNUSED)
+{
+    struct smaps s = {.t = t};
+    (void)mm_for_each(me()->mm, show_smap, &s);
+}
+
+static int add_smap(const struct vma_info *v, void *ctx)
+{
+    struct smaps *s = ctx;
+    if (s->total == 0)
+        s->first = v->start;
+    s->last = v->end;
+    s->total += v->end - v->start;
+    s->rss += v->resident_bytes;
+    if (v->shared || (v->prot & MM_WRITE) == 0)
+        s->shared += v->resident_bytes;
+    return 0;
+}
+
+static void show_smaps_rollup(struct text *t, uint64_t arg UNUSED)
+{
+    struct smaps s = {.t = t};
+    (void)mm_for_each(me()->mm, add_smap, &s);
+    put(t, "%08lx-%08lx ---p 00000000 00:00 0 %*s[rollup]\n", s.first, s.last, 26, "");
+    put(t, "Rss:            %8lu kB\nPss:            %8lu kB\n", kib(s.rss), kib(s.rss));
+    put(t, "Shared_Clean:   %8lu kB\nPrivate_Dirty:  %8lu kB\n", kib(s.shared),
+        kib(s.rss - s.shared));
+    put(t, "Anonymous:      %8lu kB\nSwap:           %8lu kB\n", kib(s.rss - s.shared), 0ul);
+}
+
+static void show_auxv(struct text *t, uint64_t arg UNUSED)
+{
+    put_user(t, me()->auxv_start, me()->auxv_end);
 }
 
 static void show_maps(struct text *t, uint64_t arg UNUSED)
@@ -491,30 +587,62 @@ struct node {
         .path = path_, .mode = S_LNK | 0777, .link = link_                                         \
     }
 
+#define WORDS(path_, words_)                                                                       \
+    {                                                                                              \
+        .path = path_, .mode = S_REG | 0444, .show = show_words,                                   \
+        .number = (uint64_t)(uintptr_t)(words_)                                                    \
+    }
+
 static const struct node proc_nodes[] = {
     DIR(""),
     DIR("PID"),
     LINK("self", link_self),
     LINK("thread-self", link_thread_self),
+    FILE_("cmdline", show_boot_cmdline),
     FILE_("cpuinfo", show_cpuinfo),
     FILE_("filesystems", show_filesystems),
     FILE_("loadavg", show_loadavg),
     FILE_("meminfo", show_meminfo),
+    FILE_("modules", show_nothing),
     LINK("mounts", link_mounts),
     FILE_("stat", show_stat),
     FILE_("uptime", show_uptime),
     FILE_("version", show_version),
+    FILE_("vmstat", show_vmstat),
+    WORDS("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"),
     DIR("sys"),
     DIR("sys/fs"),
+    DIR("sys/fs/epoll"),
+    NUM("sys/fs/epoll/max_user_watches", 1 << 20),
     NUM("sys/fs/file-max", FD_LIMIT_MAX),
+    DIR("sys/fs/inotify"),
+    NUM("sys/fs/inotify/max_queued_events", 16384),
+    NUM("sys/fs/inotify/max_user_instances", 128),
+    NUM("sys/fs/inotify/max_user_watches", 1 << 16),
+    NUM("sys/fs/leases-enable", 0),
     NUM("sys/fs/nr_open", FD_LIMIT_MAX),
+    NUM("sys/fs/overflowgid", 65534),
+    NUM("sys/fs/overflowuid", 65534),
     NUM("sys/fs/pipe-max-size", 1048576),
+    NUM("sys/fs/protected_hardlinks", 0),
+    NUM("sys/fs/protected_symlinks", 0),
+    NUM("sys/fs/suid_dumpable", 0),
     DIR("sys/kernel"),
+    NUM("sys/kernel/cap_last_cap", 40),
+    WORDS("sys/kernel/core_pattern", "core"),
+    WORDS("sys/kernel/domainname", "(none)"),
     FILE_("sys/kernel/hostname", show_hostname),
+    NUM("sys/kernel/ngroups_max", 65536),
     FILE_("sys/kernel/osrelease", show_osrelease),
     FILE_("sys/kernel/ostype", show_ostype),
+    NUM("sys/kernel/overflowgid", 65534),
+    NUM("sys/kernel/overflowuid", 65534),
+    NUM("sys/kernel/panic", 0),
     NUM("sys/kernel/pid_max", 32768),
+    NUM("sys/kernel/randomize_va_space", 2),
+    NUM("sys/kernel/tainted", 0),
     NUM("sys/kernel/threads-max", TASKS_MAX),
+    WORDS("sys/kernel/version", "#1 SMP skerry"),
     DIR("sys/kernel/random"),
     FILE_("sys/kernel/random/boot_id", show_boot_id),
     NUM("sys/kernel/random/entropy_avail", 256),
@@ -523,9 +651,16 @@ static const struct node proc_nodes[] = {
     DIR("sys/net"),
     DIR("sys/net/core"),
     NUM("sys/net/core/somaxconn", 4096),
+    DIR("sys/net/ipv4"),
+    WORDS("sys/net/ipv4/ip_local_port_range", "32768\t60999"),
     DIR("sys/vm"),
     NUM("sys/vm/max_map_count", 65530),
+    NUM("sys/vm/mmap_min_addr", 65536),
+    NUM("sys/vm/nr_hugepages", 0),
     NUM("sys/vm/overcommit_memory", 1),
+    NUM("sys/vm/overcommit_ratio", 50),
+    NUM("sys/vm/swappiness", 0),
+    {.path = "PID/auxv", .mode = S_REG | 0400, .show = show_auxv},
     FILE_("PID/cgroup", show_cgroup),
     FILE_("PID/cmdline", show_cmdline),
     {.path = "PID/comm", .mode = S_REG | 0644, .show = show_comm, .write = write_comm},
@@ -540,7 +675,12 @@ static const struct node proc_nodes[] = {
     FILE_("PID/maps", show_maps),
     FILE_("PID/mountinfo", show_mountinfo),
     FILE_("PID/mounts", show_mounts),
+    {.path = "PID/oom_score", .mode = S_REG | 0444, .show = show_number},
+    // There is no choice among victims that it could adjust: writing says -EIO.
+    {.path = "PID/oom_score_adj", .mode = S_REG | 0644, .show = show_number},
     LINK("PID/root", link_root),
+    FILE_("PID/smaps", show_smaps),
+    FILE_("PID/smaps_rollup", show_smaps_rollup),
     FILE_("PID/stat", show_pid_stat),
     FILE_("PID/statm", show_statm),
     FILE_("PID/status", show_status),
@@ -556,14 +696,36 @@ static const struct node sys_nodes[] = {
     DIR("devices"),
     DIR("devices/system"),
     DIR("devices/system/cpu"),
+    DIR("devices/system/cpu/CPU"),
+    DIR("devices/system/cpu/CPU/topology"),
+    FILE_("devices/system/cpu/CPU/topology/core_id", show_cpu_index),
+    FILE_("devices/system/cpu/CPU/topology/core_cpus_list", show_cpu_index),
+    FILE_("devices/system/cpu/CPU/topology/core_siblings_list", show_cpu_list),
+    FILE_("devices/system/cpu/CPU/topology/package_cpus_list", show_cpu_list),
+    NUM("devices/system/cpu/CPU/topology/physical_package_id", 0),
+    FILE_("devices/system/cpu/CPU/topology/thread_siblings", show_cpu_bit),
+    FILE_("devices/system/cpu/CPU/topology/thread_siblings_list", show_cpu_index),
+    WORDS("devices/system/cpu/isolated", ""),
+    NUM("devices/system/cpu/kernel_max", 63),
+    WORDS("devices/system/cpu/offline", ""),
     FILE_("devices/system/cpu/online", show_cpu_list),
     FILE_("devices/system/cpu/possible", show_cpu_list),
     FILE_("devices/system/cpu/present", show_cpu_list),
+    DIR("devices/system/node"),
+    DIR("devices/system/node/node0"),
+    FILE_("devices/system/node/node0/cpulist", show_cpu_list),
+    NUM("devices/system/node/online", 0),
+    NUM("devices/system/node/possible", 0),
+    DIR("fs"),
+    DIR("fs/cgroup"),
+    DIR("kernel"),
+    DIR("kernel/mm"),
 };
 
 // What a numbered name stands for in a directory.
 struct family {
     const char *dir, *child;
+    const char *prefix; // of the name, before the number
     bool (*exists)(uint64_t n);
     int64_t (*next)(int64_t n); // first number >= n, or -1
 };
@@ -607,12 +769,25 @@ static bool tid_exists(uint64_t n)
     return n <= INT32_MAX && tid_next((int64_t)n) == (int64_t)n;
 }
 
+static bool cpu_exists(uint64_t n)
+{
+    return n < stats_cpus();
+}
+
+static int64_t cpu_next(int64_t n)
+{
+    return cpu_exists((uint64_t)n) ? n : -1;
+}
+
 static const struct family families[] = {
-    {"", "PID", pid_exists, pid_next},
-    {"PID/fd", "PID/fd/FD", fd_exists, fd_next_open},
-    {"PID/fdinfo", "PID/fdinfo/FD", fd_exists, fd_next_open},
-    {"PID/task", "PID/task/TID", tid_exists, tid_next},
+    {"", "PID", "", pid_exists, pid_next},
+    {"PID/fd", "PID/fd/FD", "", fd_exists, fd_next_open},
+    {"PID/fdinfo", "PID/fdinfo/FD", "", fd_exists, fd_next_open},
+    {"PID/task", "PID/task/TID", "", tid_exists, tid_next},
 };
+
+static const struct family cpu_family = {"devices/system/cpu", "devices/system/cpu/CPU", "cpu",
+                                         cpu_exists, cpu_next};
 
 static bool is_proc(const struct super *sb)
 {
@@ -627,7 +802,9 @@ static const struct node *nodes_of(const struct super *sb, size_t *ret_count)
 
 static const struct family *family_of(const struct super *sb, const struct node *dir)
 {
-    for (unsigned i = 0; is_proc(sb) && i < ARRAY_LEN(families); i++)
+    if (!is_proc(sb))
+        return strcmp(dir->path, cpu_family.dir) == 0 ? &cpu_family : NULL;
+    for (unsigned i = 0; i < ARRAY_LEN(families); i++)
         if (strcmp(families[i].dir, dir->path) == 0)
             return &families[i];
     return NULL;
@@ -689,7 +866,11 @@ static int pseudo_lookup(struct inode *dir, const char *name, size_t len, struct
     size_t count;
     const struct node *all = nodes_of(dir->sb, &count);
     const struct family *family = family_of(dir->sb, d);
-    uint64_t number = parse_number(name, len);
+    const char *prefix = family != NULL ? family->prefix : "";
+    size_t skip = strlen(prefix);
+    uint64_t number = len > skip && memcmp(name, prefix, skip) == 0
+                          ? parse_number(name + skip, len - skip)
+                          : UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
         const char *there = name_in(d, &all[i]);
         if (there != NULL && strlen(there) == len && memcmp(there, name, len) == 0)
@@ -727,7 +908,7 @@ static int pseudo_iterate(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
         int64_t n = family->next((int64_t)(*pos - DYNAMIC_POS));
         if (n < 0)
             break;
-        size_t len = fmt(name, sizeof(name), "%ld", n);
+        size_t len = fmt(name, sizeof(name), "%s%ld", family->prefix, n);
         uint64_t next = DYNAMIC_POS + (uint64_t)n + 1;
         unsigned type = family->exists == fd_exists && strcmp(d->path, "PID/fd") == 0 ? S_LNK >> 12
                         : family->exists == fd_exists                                 ? S_REG >> 12
@@ -775,7 +956,7 @@ static void make_text(struct text *t, const struct inode *inode)
 {
     const struct node *n = inode->node;
     text_free(t);
-    n->show(t, n->show == show_number ? n->number : inode->node_arg);
+    n->show(t, n->show == show_number || n->show == show_words ? n->number : inode->node_arg);
 }
 
 static int64_t pseudo_read(struct file *f, struct uio *u, uint64_t *pos, bool nonblock UNUSED)

@@ -74,6 +74,65 @@ static void system_files(void)
     printf("mode %o size %ld\n", st.st_mode, (long)st.st_size);
 }
 
+/* Files that only say what the kernel allows or has. */
+static void more_system_files(void)
+{
+    static const char *const numbers[] = {
+        "/proc/sys/fs/inotify/max_queued_events", "/proc/sys/fs/inotify/max_user_instances",
+        "/proc/sys/fs/inotify/max_user_watches",  "/proc/sys/fs/pipe-max-size",
+        "/proc/sys/fs/overflowuid",               "/proc/sys/kernel/cap_last_cap",
+        "/proc/sys/kernel/overflowgid",           "/proc/sys/kernel/ngroups_max",
+        "/proc/sys/kernel/threads-max",           "/proc/sys/vm/max_map_count",
+        "/proc/sys/vm/mmap_min_addr",
+    };
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        printf("%s a number: %s\n", numbers[i], atol(slurp(numbers[i])) > 0 ? "yes" : "no");
+    has("/proc/sys/net/ipv4/ip_local_port_range", "\t");
+    has("/proc/sys/kernel/core_pattern", "\n");
+    has("/proc/vmstat", "nr_free_pages ");
+    has("/proc/swaps", "Filename");
+    has("/sys/devices/system/cpu/cpu0/topology/core_id", "\n");
+    has("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0");
+    show("no such cpu", access("/sys/devices/system/cpu/cpu9999", F_OK));
+    show("a name that only begins so", access("/sys/devices/system/cpu/cpu", F_OK));
+    has("/sys/devices/system/node/online", "0");
+    bool cpu0 = false;
+    struct dirent *e;
+    DIR *d = opendir("/sys/devices/system/cpu");
+    while ((e = readdir(d)) != NULL)
+        cpu0 |= strcmp(e->d_name, "cpu0") == 0 && e->d_type == DT_DIR;
+    closedir(d);
+    show_bool("cpu0 in the folder", cpu0);
+}
+
+static void own_memory(void)
+{
+    char line[512];
+    unsigned long start, end;
+    long rss = 0, sum = 0;
+    bool stack = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    while (fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            stack |= strstr(line, "[stack]") != NULL;
+        if (sscanf(line, "Rss: %ld kB", &rss) == 1)
+            sum += rss;
+    }
+    fclose(f);
+    show_bool("smaps", stack && sum > 0);
+    has("/proc/self/smaps", "\nVmFlags:");
+    show_bool("rollup", number("/proc/self/smaps_rollup", "Rss:") > 0);
+    int fd = open("/proc/self/auxv", O_RDONLY);
+    unsigned long aux[64] = {0};
+    ssize_t n = read(fd, aux, sizeof(aux));
+    close(fd);
+    unsigned long page = 0;
+    for (ssize_t i = 0; i < n / 16; i++)
+        if (aux[2 * i] == 6) // AT_PAGESZ
+            page = aux[2 * i + 1];
+    printf("auxv: page size %lu\n", page);
+}
+
 static int marker = 1;
 
 static void own_files(char **argv)
@@ -217,6 +276,8 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     close_range(3, ~0u, 0); // what the caller left open
     system_files();
+    more_system_files();
+    own_memory();
     own_files(argv);
     descriptors();
     threads();
