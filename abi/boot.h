@@ -26,6 +26,8 @@
  *     exit N              the program ended with status N (0..255)
  *     signal N            the program was killed by signal N
  *     panic TEXT          the kernel gave up
+ *     trace ADDRESS...    behind it: the calls that led there, innermost first, hexadecimal, as in
+ *                         the kernel's file
  *
  * and then a write of the byte 0 to BOOT_POWEROFF_PORT (QEMU: -device isa-debug-exit,iobase=0x501,
  * iosize=1), which ends QEMU with status 1. A QEMU that ended without a line "exit", "signal" or

@@ -22,6 +22,7 @@
 #include "host/fd.h"
 #include "image/store.h"
 #include "provider/local/local.h"
+#include "provider/local/symbols.h"
 
 enum {
     RUN_FAILED = 125, // a status that programs rarely use: it was not the program that failed
@@ -293,7 +294,25 @@ static int resolve(struct request *q, const char *word, struct err *e)
 
 // ---- running
 
-static int result(const struct instance_info *info)
+/* The calls that led to a panic, with the names that the kernel's file has for them. */
+static void print_trace(const struct request *q, const struct instance_info *info)
+{
+    struct err ignored;
+    char path[PATH_BYTES] = "", name[SYMBOL_NAME_MAX];
+    CLEANUP(symbols_freep) struct symbols *s = NULL;
+    if (q->config.kernel_path != NULL)
+        snprintf(path, sizeof(path), "%s", q->config.kernel_path);
+    bool found = path[0] != '\0' || provider_kernel_find(path, sizeof(path), &ignored) == 0;
+    found = found && symbols_open(path, &s, &ignored) == 0;
+    for (uint32_t i = 0; i < info->trace_n; i++) {
+        // Behind a call that never returns may lie another function.
+        bool named = found && symbols_name(s, info->trace[i] - 1, name);
+        fprintf(stderr, "    %016llx%s%s\n", (unsigned long long)info->trace[i], named ? "  " : "",
+                named ? name : "");
+    }
+}
+
+static int result(const struct request *q, const struct instance_info *info)
 {
     switch (info->state) {
     case INSTANCE_EXITED:
@@ -302,6 +321,7 @@ static int result(const struct instance_info *info)
         return 128 + info->status;
     case INSTANCE_PANICKED:
         fprintf(stderr, "skerry: the kernel gave up: %s\n", info->text);
+        print_trace(q, info);
         return RUN_FAILED;
     case INSTANCE_KILLED:
     case INSTANCE_RUNNING:
@@ -417,7 +437,7 @@ static int run_and_tell(struct request *q, const char *word)
     if (r < 0)
         cli_fail(&e);
     else
-        status = result(&info);
+        status = result(q, &info);
     if (q->json)
         summary(q, status, &info, r < 0 ? &e : NULL);
     return status;

@@ -26,6 +26,7 @@ enum {
     INSTANCE_CPUS_MAX = 64,
     INSTANCES_MAX = 1024, // of one provider
     INSTANCE_TEXT_MAX = 256,
+    INSTANCE_TRACE_MAX = 24,
 };
 #define INSTANCE_MEMORY_MIN (8ull << 20)   // bytes
 #define INSTANCE_MEMORY_MAX (256ull << 30) // bytes
@@ -93,6 +94,8 @@ struct instance_info {
     int64_t pid;        // of the hypervisor, 0 when it has ended
     uint64_t up_micros; // guest boot until the program was entered; 0: not yet
     char text[INSTANCE_TEXT_MAX];
+    uint64_t trace[INSTANCE_TRACE_MAX]; // panicked: return addresses in the kernel's file, the
+    uint32_t trace_n;                   // innermost first
 };
 
 struct provider_config {

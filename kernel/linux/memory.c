@@ -111,7 +111,8 @@ int64_t sys_mmap(const uint64_t arg[static 6])
     if (r < 0)
         return r;
     if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (flags & MAP_LOCKED))
-        (void)!mm_populate(my_mm(), at, at + q.bytes); // as Linux: what fails, faults later
+        (void)!mm_populate(my_mm(), at, at + q.bytes,
+                           POPULATE_ALL); // as Linux: what fails, faults later
     return (int64_t)at;
 }
 
@@ -140,69 +141,99 @@ int64_t sys_brk(const uint64_t arg[static 6])
     return (int64_t)mm_brk(my_mm(), arg[0]);
 }
 
+/* Linux 6.1 mm/mremap.c: sys_mremap, then mremap_to. */
 int64_t sys_mremap(const uint64_t arg[static 6])
 {
-    enum { MAYMOVE = 1, FIXED = 2 };
-    uint64_t old = arg[0], old_bytes = ALIGN_UP(arg[1], (uint64_t)PAGE_SIZE);
-    uint64_t new_bytes = ALIGN_UP(arg[2], (uint64_t)PAGE_SIZE), flags = arg[3], to = arg[4], at;
-    if ((flags & ~(uint64_t)(MAYMOVE | FIXED)) || ((flags & FIXED) && !(flags & MAYMOVE)) ||
-        old % PAGE_SIZE != 0 || new_bytes == 0 || old_bytes == 0)
+    enum { MAYMOVE = 1, FIXED = 2, DONTUNMAP = 4 };
+    uint64_t flags = arg[3], at;
+    struct remap_request q = {.old = arg[0],
+                              .old_bytes = ALIGN_UP(arg[1], (uint64_t)PAGE_SIZE),
+                              .new_bytes = ALIGN_UP(arg[2], (uint64_t)PAGE_SIZE),
+                              .to = flags & (FIXED | DONTUNMAP) ? arg[4] : 0,
+                              .may_move = flags & MAYMOVE,
+                              .fixed = flags & FIXED,
+                              .keep = flags & DONTUNMAP};
+    if ((flags & ~(uint64_t)(MAYMOVE | FIXED | DONTUNMAP)) || ((flags & FIXED) && !q.may_move) ||
+        (q.keep && (!q.may_move || arg[1] != arg[2])) || q.old % PAGE_SIZE != 0 || q.new_bytes == 0)
         return -EINVAL;
-    if (old > USER_END || old_bytes > USER_END - old)
+    if (q.old > USER_END || q.old_bytes > USER_END - q.old)
         return -EFAULT;
-    if (flags & FIXED) {
-        if (to % PAGE_SIZE != 0 || to < USER_MIN || to > USER_END || new_bytes > USER_END - to ||
-            (to < old + old_bytes && old < to + new_bytes))
-            return -EINVAL;
-    }
-    int r =
-        mm_remap(my_mm(), old, old_bytes, new_bytes, flags & MAYMOVE, flags & FIXED ? to : 0, &at);
+    if ((q.fixed || q.keep) &&
+        (q.to % PAGE_SIZE != 0 || q.new_bytes > USER_END || q.to > USER_END - q.new_bytes ||
+         (q.to < q.old + q.old_bytes && q.old < q.to + q.new_bytes)))
+        return -EINVAL;
+    if (q.fixed && q.to < USER_MIN)
+        return -EPERM;
+    int r = mm_remap(my_mm(), &q, &at);
     return r < 0 ? r : (int64_t)at;
+}
+
+enum { // madvise(2)
+    MADV_NORMAL,
+    MADV_RANDOM,
+    MADV_SEQUENTIAL,
+    MADV_WILLNEED,
+    MADV_DONTNEED,
+    MADV_FREE = 8,
+    MADV_DONTFORK = 10,
+    MADV_DOFORK = 11,
+    MADV_DONTDUMP = 16,
+    MADV_DODUMP = 17,
+    MADV_COLD = 20,
+    MADV_PAGEOUT = 21,
+    MADV_POPULATE_READ = 22,
+    MADV_POPULATE_WRITE = 23,
+    MADV_DONTNEED_LOCKED = 24,
+};
+
+static int advise(struct mm *mm, uint64_t start, uint64_t end, int advice)
+{
+    switch (advice) {
+    case MADV_FREE: // Linux may keep the pages until memory is short: either is allowed
+        return mm_discard(mm, start, end, true);
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+        return mm_discard(mm, start, end, false);
+    case MADV_POPULATE_READ:
+        return mm_populate(mm, start, end, POPULATE_READ);
+    case MADV_POPULATE_WRITE:
+        return mm_populate(mm, start, end, POPULATE_WRITE);
+    default: // hints about reading ahead, forks and dumps: nothing to change here
+        return mm_check_mapped(mm, start, end);
+    }
+}
+
+static bool advice_known(int advice)
+{
+    switch (advice) {
+    case MADV_NORMAL:
+    case MADV_RANDOM:
+    case MADV_SEQUENTIAL:
+    case MADV_WILLNEED:
+    case MADV_DONTNEED:
+    case MADV_FREE:
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+    case MADV_POPULATE_READ:
+    case MADV_POPULATE_WRITE:
+    case MADV_DONTNEED_LOCKED:
+        return true;
+    default: // huge pages among others: as a Linux built without them
+        return false;
+    }
 }
 
 int64_t sys_madvise(const uint64_t arg[static 6])
 {
-    enum {
-        NORMAL,
-        RANDOM,
-        SEQUENTIAL,
-        WILLNEED,
-        DONTNEED,
-        FREE = 8,
-        DONTFORK = 10,
-        DOFORK = 11,
-        DONTDUMP = 16,
-        DODUMP = 17,
-        COLD_PAGES = 20,
-        PAGEOUT = 21,
-        POPULATE_READ = 22,
-        POPULATE_WRITE = 23,
-    };
     uint64_t end;
     int advice = (int)arg[2];
-    if (!range_of(arg[0], arg[1], &end))
+    if (!advice_known(advice) || !range_of(arg[0], arg[1], &end))
         return -EINVAL;
-    switch (advice) {
-    case DONTNEED:
-    case FREE: // Linux may keep the pages until memory is short: either is allowed
-        return arg[0] == end ? 0 : mm_discard(my_mm(), arg[0], end);
-    case POPULATE_READ:
-    case POPULATE_WRITE:
-        return mm_populate(my_mm(), arg[0], end);
-    case NORMAL: // hints about reading ahead, forks and dumps: nothing to change here
-    case RANDOM:
-    case SEQUENTIAL:
-    case WILLNEED:
-    case DONTFORK:
-    case DOFORK:
-    case DONTDUMP:
-    case DODUMP:
-    case COLD_PAGES:
-    case PAGEOUT:
-        return 0;
-    default: // huge pages among others: as a Linux built without them
-        return -EINVAL;
-    }
+    return arg[0] == end ? 0 : advise(my_mm(), arg[0], end, advice);
 }
 
 int64_t sys_msync(const uint64_t arg[static 6])
@@ -222,7 +253,7 @@ int64_t sys_mlock(const uint64_t arg[static 6])
     if (!range_of(start, arg[1] + (arg[0] - start), &end))
         return -EINVAL;
     // Nothing is ever paged out; present is locked.
-    int r = mm_populate(my_mm(), start, end);
+    int r = mm_populate(my_mm(), start, end, POPULATE_ALL);
     return r == -EFAULT ? -ENOMEM : r;
 }
 

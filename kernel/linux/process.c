@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Threads and processes: clone, exit, wait, and the table of tasks. */
 #include "kernel/linux/process.h"
+#include "kernel/linux/fault_report.h"
 
 #include "base/errno.h"
 #include "base/fmt.h"
@@ -191,31 +192,10 @@ void process_exit_group(int status)
     power_off();
 }
 
-static const char *fault_name(int signo)
-{
-    switch (signo) {
-    case SIGSEGV:
-        return "SIGSEGV";
-    case SIGBUS:
-        return "SIGBUS";
-    case SIGILL:
-        return "SIGILL";
-    case SIGFPE:
-        return "SIGFPE";
-    default:
-        return NULL;
-    }
-}
-
 void process_killed(const struct siginfo *info)
 {
-    const struct task *t = current();
-    const struct regs *r = task_regs(t);
-    const char *fault = info->code > 0 ? fault_name(info->signo) : NULL;
-    if (fault != NULL) // what no sender but the program's own mistake explains
-        kprintf("skerry: program killed by %s at rip %lx, address %lx, thread %d", fault,
-                (unsigned long)r->rip, (unsigned long)info->fault.address, t->tid);
     char line[20];
+    fault_report(info);
     fmt(line, sizeof(line), "signal %d", info->signo);
     socket_finish();
     status_line(line);

@@ -337,9 +337,23 @@ int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot)
     return r;
 }
 
-int mm_discard(struct mm *mm, uint64_t start, uint64_t end)
+/* Linux madvise_free_single_vma: private anonymous memory only. */
+static bool only_anonymous(struct mm *mm, uint64_t start, uint64_t end)
+{
+    for (const struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start < end;
+         v = vma_next(v))
+        if (v->file != NULL || v->shared)
+            return false;
+    return true;
+}
+
+int mm_discard(struct mm *mm, uint64_t start, uint64_t end, bool anonymous)
 {
     mutex_lock(&mm->lock);
+    if (anonymous && !only_anonymous(mm, start, end)) {
+        mutex_unlock(&mm->lock);
+        return -EINVAL;
+    }
     int r = check_range(mm, start, end, 0);
     zap(mm, start, end); // Linux drops what is there even with holes in the range
     mutex_unlock(&mm->lock);
@@ -393,67 +407,107 @@ static void move_leaf(uint64_t *entry, uint64_t address, void *ctx)
     *entry = 0;
 }
 
-/* Grow or move the mapping `v` (which holds [old, old + old_bytes)). */
-static int remap_grow(struct mm *mm, struct vma *v, uint64_t old, uint64_t old_bytes,
-                      uint64_t new_bytes, bool may_move, uint64_t fixed, uint64_t *ret)
+/* Move the pages of [old, old + bytes) to the same place of a new mapping at `to`. The tables are
+ * made first, so that nothing fails half way. */
+static int move_pages(struct mm *mm, uint64_t old, uint64_t to, uint64_t bytes)
 {
-    uint64_t old_end = old + old_bytes;
-    if (fixed == 0 && v->end == old_end && new_bytes <= USER_END - old &&
-        vma_free_range(&mm->vmas, old_end, old + new_bytes)) {
-        vma_resize(&mm->vmas, v, v->start, old + new_bytes);
-        merge_range(mm, old, old + new_bytes);
-        *ret = old;
-        return 0;
+    for (uint64_t at = 0; at < bytes; at += PAGE_SIZE) {
+        const uint64_t *e = pt_entry(mm->root, old + at, false);
+        if (e != NULL && *e != 0 && pt_entry(mm->root, to + at, true) == NULL)
+            return -ENOMEM;
     }
-    if (!may_move)
-        return -ENOMEM;
-    struct map_request q = {.address = fixed,
-                            .bytes = new_bytes,
-                            .prot = v->prot,
-                            .max_prot = v->max_prot,
-                            .fixed = fixed != 0,
-                            .shared = v->shared,
-                            .file = v->file,
-                            .offset = v->offset + (old - v->start),
-                            .name = v->name};
-    uint64_t at;
-    // Page tables first: from here on nothing may fail half way.
-    int r = map_locked(mm, &q, &at);
+    struct move m = {.mm = mm, .delta = to - old};
+    pt_for_each(mm->root, old, old + bytes, move_leaf, &m);
+    ASSERT(!m.failed);
+    flush(mm, old, old + bytes);
+    return 0;
+}
+
+/* The mapping that a remap is about: Linux vma_to_resize. */
+static int remap_source(struct mm *mm, const struct remap_request *q, struct vma **ret)
+{
+    struct vma *v = vma_find(&mm->vmas, q->old);
+    if (v == NULL || v->start > q->old)
+        return -EFAULT;
+    if (q->old_bytes == 0 && (!v->shared || v->file == NULL))
+        return -EINVAL; // only what lies in a file can be had twice
+    *ret = v;
+    return q->old_bytes > v->end - q->old ? -EFAULT : 0;
+}
+
+static int remap_move(struct mm *mm, const struct remap_request *q, uint64_t *ret)
+{
+    struct vma *v;
+    int r = remap_source(mm, q, &v);
     if (r < 0)
         return r;
-    for (uint64_t a = at; a < at + MIN(old_bytes, new_bytes); a += PAGE_SIZE) {
-        if (pt_entry(mm->root, old + (a - at), false) == NULL ||
-            pt_entry(mm->root, a, true) != NULL)
-            continue;
-        r = unmap_locked(mm, at, at + new_bytes);
-        return r < 0 ? r : -ENOMEM;
+    const struct map_request to = {.address = q->to,
+                                   .bytes = q->new_bytes,
+                                   .prot = v->prot,
+                                   .max_prot = v->max_prot,
+                                   .fixed = q->fixed,
+                                   .shared = v->shared,
+                                   .file = v->file,
+                                   .offset = v->offset + (q->old - v->start),
+                                   .name = v->name};
+    uint64_t at;
+    r = map_locked(mm, &to, &at);
+    if (r < 0)
+        return r;
+    r = move_pages(mm, q->old, at, MIN(q->old_bytes, q->new_bytes));
+    if (r == 0 && !q->keep && q->old_bytes > 0)
+        r = unmap_locked(mm, q->old, q->old + q->old_bytes);
+    if (r < 0) { // moved pages go back: their tables are still there
+        (void)!move_pages(mm, at, q->old, MIN(q->old_bytes, q->new_bytes));
+        (void)!unmap_locked(mm, at, at + q->new_bytes);
+        return r;
     }
-    struct move m = {.mm = mm, .delta = at - old};
-    pt_for_each(mm->root, old, old + MIN(old_bytes, new_bytes), move_leaf, &m);
-    ASSERT(!m.failed);
-    flush(mm, old, old_end);
     *ret = at;
-    return unmap_locked(mm, old, old_end);
+    return 0;
 }
 
-static int remap_locked(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes,
-                        bool may_move, uint64_t fixed, uint64_t *ret)
+/* Linux mremap_to: to a place that is given, or away from the old one, which is kept. */
+static int remap_to(struct mm *mm, struct remap_request *q, uint64_t *ret)
 {
-    struct vma *v = vma_find(&mm->vmas, old);
-    if (v == NULL || v->start > old || old_bytes > v->end - old)
-        return -EFAULT;
-    if (fixed == 0 && new_bytes <= old_bytes) {
-        *ret = old;
-        return new_bytes < old_bytes ? unmap_locked(mm, old + new_bytes, old + old_bytes) : 0;
+    struct vma *v;
+    int r = q->fixed ? unmap_locked(mm, q->to, q->to + q->new_bytes) : 0;
+    if (r == 0 && q->old_bytes > q->new_bytes) {
+        r = unmap_locked(mm, q->old + q->new_bytes, q->old + q->old_bytes);
+        q->old_bytes = q->new_bytes;
     }
-    return remap_grow(mm, v, old, old_bytes, new_bytes, may_move, fixed, ret);
+    r = r < 0 ? r : remap_source(mm, q, &v);
+    return r < 0 ? r : remap_move(mm, q, ret);
 }
 
-int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes, bool may_move,
-             uint64_t fixed, uint64_t *ret_address)
+static int remap_locked(struct mm *mm, struct remap_request *q, uint64_t *ret)
+{
+    struct vma *v = vma_find(&mm->vmas, q->old);
+    if (v == NULL || v->start > q->old)
+        return -EFAULT;
+    if (q->fixed || q->keep)
+        return remap_to(mm, q, ret);
+    uint64_t old_end = q->old + q->old_bytes;
+    if (q->new_bytes <= q->old_bytes) {
+        *ret = q->old;
+        return q->new_bytes < q->old_bytes ? unmap_locked(mm, q->old + q->new_bytes, old_end) : 0;
+    }
+    int r = remap_source(mm, q, &v);
+    if (r < 0)
+        return r;
+    if (q->old_bytes > 0 && v->end == old_end && q->new_bytes <= USER_END - q->old &&
+        vma_free_range(&mm->vmas, old_end, q->old + q->new_bytes)) {
+        vma_resize(&mm->vmas, v, v->start, q->old + q->new_bytes);
+        merge_range(mm, q->old, q->old + q->new_bytes);
+        *ret = q->old;
+        return 0;
+    }
+    return q->may_move ? remap_move(mm, q, ret) : -ENOMEM;
+}
+
+int mm_remap(struct mm *mm, struct remap_request *q, uint64_t *ret_address)
 {
     mutex_lock(&mm->lock);
-    int r = remap_locked(mm, old, old_bytes, new_bytes, may_move, fixed, ret_address);
+    int r = remap_locked(mm, q, ret_address);
     mutex_unlock(&mm->lock);
     return r;
 }
@@ -625,25 +679,49 @@ int mm_fault(struct mm *mm, uint64_t address, unsigned access)
     return r;
 }
 
-int mm_populate(struct mm *mm, uint64_t start, uint64_t end)
+/* One page of a range to populate: how far to go on from there, 0 with *ret_error. */
+static uint64_t populate_at(struct mm *mm, uint64_t at, enum populate how, int *ret_error)
 {
-    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+    const struct vma *v = vma_find(&mm->vmas, at);
+    if (v == NULL || v->start > at) {
+        *ret_error = how == POPULATE_ALL ? -EFAULT : -ENOMEM;
+        return 0;
+    }
+    if (how == POPULATE_ALL && v->prot == 0)
+        return v->end - at; // a reservation holds no pages
+    if ((how == POPULATE_READ && !(v->prot & MM_READ)) ||
+        (how == POPULATE_WRITE && !(v->prot & MM_WRITE))) {
+        *ret_error = -EINVAL; // as Linux check_vma_flags
+        return 0;
+    }
+    bool write =
+        how == POPULATE_WRITE || (how == POPULATE_ALL && (v->prot & MM_WRITE) && !v->shared);
+    int r = fault_locked(mm, at, write ? FAULT_WRITE : 0);
+    *ret_error = r == -ENOMEM ? r : -EFAULT;
+    return r == 0 ? PAGE_SIZE : 0;
+}
+
+int mm_populate(struct mm *mm, uint64_t start, uint64_t end, enum populate how)
+{
+    for (uint64_t at = start; at < end;) {
+        int error = 0;
         mutex_lock(&mm->lock);
-        const struct vma *v = vma_find(&mm->vmas, at);
-        int r = -EFAULT;
-        if (v != NULL && v->start <= at && v->prot == 0) {
-            r = 0;
-            at = MIN(end, v->end) - PAGE_SIZE; // a reservation holds no pages
-        } else if (v != NULL && v->start <= at) {
-            bool write = (v->prot & MM_WRITE) && !v->shared;
-            r = fault_locked(mm, at, write ? FAULT_WRITE : 0);
-        }
+        uint64_t step = populate_at(mm, at, how, &error);
         mutex_unlock(&mm->lock);
-        if (r < 0)
-            return r == -ENOMEM ? r : -EFAULT;
+        if (step == 0)
+            return error;
+        at += MIN(step, end - at);
         sched_breathe();
     }
     return 0;
+}
+
+int mm_check_mapped(struct mm *mm, uint64_t start, uint64_t end)
+{
+    mutex_lock(&mm->lock);
+    int r = check_range(mm, start, end, 0);
+    mutex_unlock(&mm->lock);
+    return r;
 }
 
 static void count_leaf(UNUSED uint64_t *entry, UNUSED uint64_t address, void *ctx)

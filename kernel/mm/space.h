@@ -45,16 +45,27 @@ NONNULL MUST_CHECK int mm_map(struct mm *mm, const struct map_request *q, uint64
 NONNULL MUST_CHECK int mm_unmap(struct mm *mm, uint64_t start, uint64_t end);
 /* 0; -ENOMEM with a hole in the range; -EACCES. */
 NONNULL MUST_CHECK int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot);
-/* Drop the pages: anonymous memory reads as zero again, files as the file. 0; -ENOMEM with a hole.
- */
-NONNULL MUST_CHECK int mm_discard(struct mm *mm, uint64_t start, uint64_t end);
-/* As mremap(2). */
-NONNULL MUST_CHECK int mm_remap(struct mm *mm, uint64_t old, uint64_t old_bytes, uint64_t new_bytes,
-                                bool may_move, uint64_t fixed, uint64_t *ret_address);
+/* Drop the pages: anonymous memory reads as zero again, files as the file. 0; -ENOMEM with a hole;
+ * -EINVAL when it must be private anonymous memory and is not. */
+NONNULL MUST_CHECK int mm_discard(struct mm *mm, uint64_t start, uint64_t end, bool anonymous);
+struct remap_request {
+    uint64_t old, old_bytes; // 0 bytes: a second mapping of the same, which is shared
+    uint64_t new_bytes;      // > 0
+    uint64_t to;             // with fixed: exactly there, replacing; else a wish, or 0
+    bool may_move, fixed;    // fixed: may_move too
+    bool keep;               // with may_move: the old mapping stays, without its pages
+};
+/* As mremap(2): 0 with *ret_address; -EFAULT, -EINVAL, -ENOMEM. *q is used up. */
+NONNULL MUST_CHECK int mm_remap(struct mm *mm, struct remap_request *q, uint64_t *ret_address);
+/* Is every page of the range mapped? 0 or -ENOMEM. */
+NONNULL MUST_CHECK int mm_check_mapped(struct mm *mm, uint64_t start, uint64_t end);
 /* Change the break; returns the break in force. */
 NONNULL uint64_t mm_brk(struct mm *mm, uint64_t wish);
-/* Make the pages present: 0, -ENOMEM, -EFAULT. */
-NONNULL MUST_CHECK int mm_populate(struct mm *mm, uint64_t start, uint64_t end);
+/* Make the pages present: as first touches by a program (mappings without access are passed over);
+ * or as reads or writes of it, where -EINVAL says that it may not and -ENOMEM that there is a hole.
+ * 0, -ENOMEM, -EFAULT. */
+enum populate { POPULATE_ALL, POPULATE_READ, POPULATE_WRITE };
+NONNULL MUST_CHECK int mm_populate(struct mm *mm, uint64_t start, uint64_t end, enum populate how);
 /* If address lies in a mapping that others may have too, what is mapped and where in it; else
  * nothing changes. The object lives as long as the mapping. May sleep. */
 NONNULL void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object,

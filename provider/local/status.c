@@ -34,6 +34,27 @@ static const char *after(const char *line, const char *end, const char *word)
     return (size_t)(end - line) >= len && memcmp(line, word, len) == 0 ? line + len : NULL;
 }
 
+/* Words of hexadecimal digits; what is none ends the list. */
+static void keep_trace(struct instance_info *info, const char *p, const char *end)
+{
+    while (p < end && info->trace_n < INSTANCE_TRACE_MAX) {
+        uint64_t n = 0;
+        const char *first = p;
+        for (; p < end && *p != ' '; p++) {
+            int digit = *p >= '0' && *p <= '9'   ? *p - '0'
+                        : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10
+                                                 : -1;
+            if (digit < 0 || p - first == 16)
+                return;
+            n = n << 4 | (uint64_t)digit;
+        }
+        if (p == first)
+            return;
+        info->trace[info->trace_n++] = n;
+        p += p < end;
+    }
+}
+
 static void parse_line(const char *line, const char *end, struct instance_info *ret)
 {
     const char *rest;
@@ -41,6 +62,9 @@ static void parse_line(const char *line, const char *end, struct instance_info *
     if ((rest = after(line, end, "up ")) != NULL && number(rest, end, UINT64_MAX / 16, &n)) {
         if (ret->up_micros == 0)
             ret->up_micros = MAX(n, (uint64_t)1);
+    } else if ((rest = after(line, end, "trace ")) != NULL) {
+        if (ret->state == INSTANCE_PANICKED && ret->trace_n == 0)
+            keep_trace(ret, rest, end);
     } else if (ret->state != INSTANCE_RUNNING) {
         return;
     } else if ((rest = after(line, end, "exit ")) != NULL && number(rest, end, 255, &n)) {
@@ -61,6 +85,7 @@ void status_parse(const char *text, size_t len, struct instance_info *ret)
     ret->status = 0;
     ret->up_micros = 0;
     ret->text[0] = '\0';
+    ret->trace_n = 0;
     const char *end = text + len;
     for (const char *line = text; line < end;) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));

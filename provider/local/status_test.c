@@ -33,6 +33,30 @@ static void test_what_guests_say(struct test *t)
     }
 }
 
+static void test_trace(struct test *t)
+{
+    static const struct {
+        const char *text;
+        uint32_t n;
+        uint64_t first;
+    } cases[] = {
+        {"panic x\ntrace ffffffff80101234 ffffffff80105678\n", 2, 0xffffffff80101234},
+        {"panic x\ntrace ffffffff80101234\ntrace 1 2 3\n", 1, 0xffffffff80101234},
+        {"trace 1\nexit 3\ntrace 1\n", 0, 0},
+        {"panic x\ntrace 1 zz 3\n", 1, 1},
+        {"panic x\ntrace 12345678123456789\n", 0, 0},
+        {"panic x\ntrace  1\n", 0, 0},
+        {"panic x\ntrace 1 2 3 4 5 6 7 8 9 a b c d e f 1 2 3 4 5 6 7 8 9 a b c\n",
+         INSTANCE_TRACE_MAX, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct instance_info info = {.trace_n = 9};
+        status_parse(cases[i].text, strlen(cases[i].text), &info);
+        CHECK_EQ(t, info.trace_n, cases[i].n);
+        CHECK(t, info.trace_n == 0 || info.trace[0] == cases[i].first);
+    }
+}
+
 static void test_end_without_a_word(struct test *t)
 {
     struct instance_info info = {.pid = 12};
@@ -51,7 +75,7 @@ static void test_end_without_a_word(struct test *t)
 
 int main(void)
 {
-    static const struct test_case cases[] = {TEST_CASE(test_what_guests_say),
+    static const struct test_case cases[] = {TEST_CASE(test_what_guests_say), TEST_CASE(test_trace),
                                              TEST_CASE(test_end_without_a_word)};
     return test_main(cases, ARRAY_LEN(cases));
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel by itself: booted by hand on both machines, the program given as a boot module."""
 import re
+import shutil
 import socket
 import subprocess
 import urllib.request
@@ -89,10 +90,11 @@ class Machine:
             seen += byte
 
     def finish(self):
-        """Wait for power-off: (console lines, status lines without the time of "up")."""
+        """Wait for power-off: (console lines, status lines without the time of "up" and traces)."""
         output, _ = self.process.communicate(timeout=SECONDS_MAX)
         assert self.process.returncode == 1, output
         status = self.status_path.read_text().splitlines()
+        status = [s for s in status if not s.startswith("trace ")]
         return output.decode().splitlines(), [re.sub(r"^up \d+$", "up", s) for s in status]
 
 
@@ -177,7 +179,7 @@ def test_not_a_program(tmp_path):
     assert status == ["panic /program: cannot load the program (error 8)"]
 
 
-SEGV = r"skerry: program killed by SIGSEGV at rip [0-9a-f]+, address "
+SEGV = r"skerry: program killed by SIGSEGV at rip [0-9a-f]+( in \S+\+[0-9a-f]+)?, address "
 
 
 @pytest.mark.parametrize("how, signal, line", [
@@ -197,7 +199,10 @@ def test_killed(tmp_path, compiled, how, signal, line):
     output, status = run(tmp_path, compiled("ends"), f"skerry.arg={how}")
     assert status == ["up", f"signal {signal}"]
     assert output[0] == how
-    assert len(output) == (1 if line is None else 2)
+    faulted = line is not None and "killed" in line
+    assert len(output) == 1 + (line is not None) + 2 * faulted
+    if faulted:
+        assert re.match("  rax [0-9a-f]+ rbx ", output[2]) and re.match("  r8 ", output[3])
     assert line is None or re.match(line, output[1]), output[1]
 
 
@@ -344,3 +349,39 @@ def test_pci_net(tmp_path, image):
             assert answer == b"Hello from skerry!\n"
         body = urllib.request.urlopen(url + "bytes/1000000", timeout=SECONDS_MAX).read()
         assert len(body) == 1000000
+
+
+def test_panic_through_skerry_run(tmp_path, compiled, image, skerry):
+    """Who only sees `skerry run` sees the names of the calls that led to the panic."""
+    damaged = tmp_path / "damaged"
+    whole = image(compiled("ends")).read_bytes()
+    damaged.write_bytes(whole.replace(b"\x7fELF\x02", b"\x7fELX\x02"))
+    r = skerry("run", damaged)
+    assert r.returncode == 125
+    lines = r.stderr.splitlines()
+    assert lines[0] == "skerry: the kernel gave up: /ends: cannot load the program (error 8)"
+    assert re.fullmatch(r"    ffffffff80\w{6}  start_program\+0x\w+", lines[1])
+    assert re.fullmatch(r"    ffffffff80\w{6}  kthread_first\+0x\w+", lines[2])
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb")
+def test_gdb_script(tmp_path, image):
+    """tools/gdb.py finds the kernel and the program wherever they run."""
+    source, program = tmp_path / "spin.c", tmp_path / "spin"
+    source.write_text("""#include <stdio.h>
+        static volatile int stop;
+        __attribute__((noinline)) static void spin_here(void) { while (!stop) stop = 0; }
+        int main(void) { puts("spinning"); fflush(stdout); spin_here(); return 0; }""")
+    subprocess.run(["gcc", "-g", "-O1", "-pie", "-fPIE", "-o", str(program), str(source)],
+                   check=True)
+    gdb = tmp_path / "gdb"
+    devices = [*disk(image(program)), "-gdb", f"unix:{gdb},server,nowait"]
+    with Machine(tmp_path, None, "", "q35", devices=devices) as m:
+        m.read_until(b"spinning\n")
+        r = subprocess.run(["gdb", "-nx", "-batch", "-ex", f"target remote {gdb}",
+                            "-x", str(ROOT / "tools/gdb.py"), "-ex", f"skerry-kernel {KERNEL}",
+                            "-ex", f"skerry-program {program}", "-ex", "bt 2",
+                            "-ex", "info symbol page_alloc"],
+                           capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    assert "spin_here ()" in r.stdout and "in main ()" in r.stdout, r.stdout + r.stderr
+    assert "page_alloc in section .text" in r.stdout

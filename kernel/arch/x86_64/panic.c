@@ -10,11 +10,14 @@
 
 enum { DEPTH_MAX = 24, TEXT_MAX = 256 };
 
-static void backtrace(uint64_t rbp)
+/* On the console, and on the status channel for who knows the names. rip: 0, or where it began. */
+static void backtrace(uint64_t rip, uint64_t rbp)
 {
-    char line[DEPTH_MAX * 20];
-    size_t len = 0;
+    char line[32 + DEPTH_MAX * 20] = "trace";
+    size_t len = 5;
     const uint64_t text = (uint64_t)kernel_start, text_end = (uint64_t)rodata_start;
+    if (rip >= text && rip < text_end)
+        len += fmt(line + len, sizeof(line) - len, " %lx", (unsigned long)(rip - kernel_slide()));
     for (int i = 0; i < DEPTH_MAX && rbp % 8 == 0; i++) {
         // Frames lie on kernel stacks: VMAP or the image's boot stack.
         bool boot_stack = rbp >= (uint64_t)data_start && rbp < (uint64_t)kernel_end - 16;
@@ -29,8 +32,8 @@ static void backtrace(uint64_t rbp)
             break;
         rbp = frame[0];
     }
-    if (len > 0)
-        kprintf("called from%s, slide %lx", line, (unsigned long)kernel_slide());
+    kprintf("called from%s, slide %lx", line + 5, (unsigned long)kernel_slide());
+    status_line(line);
 }
 
 static void registers(const struct regs *r)
@@ -59,8 +62,8 @@ NORETURN static void give_up(const struct regs *r, uint64_t rbp, const char *for
     kprintf("skerry: %s", text);
     if (r != NULL)
         registers(r);
-    backtrace(rbp);
     status_line(text);
+    backtrace(r != NULL ? r->rip : 0, rbp);
     power_off();
 }
 
