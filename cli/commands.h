@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* X(name, usage, summary): the commands of `skerry`; each is cli_NAME() in cli/NAME.c. */
 X(version, "", "print the version")
-X(image, "create|list|inspect|ls|cat|delete ...", "make images of programs and look into them")
+X(image, "create|list|inspect|ls|tree|cat|cp|diff|delete ...",
+  "make images of programs and look into them")
 X(run, "PROGRAM|IMAGE [-p PORT] [-m SIZE] [-c FILE] [-a ARG] [-e K=V] ...",
   "run a program as a unikernel on this machine")
 X(plan, "FILE [--json] [--control ADDRESS]", "show what up would change")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* skerry image create|list|inspect|ls|cat|delete */
+/* skerry image create|list|inspect|ls|tree|cat|cp|diff|delete */
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/look.h"
 #include "cli/spec.h"
 #include "host/file.h"
 #include "host/suggest.h"
 #include "image/store.h"
-#include "image/tree.h"
 
 enum { READ_BYTES = 64 * 1024, PATH_BYTES = 4096 };
 
@@ -26,10 +26,13 @@ static const char options_text[] =
     "  list                    the images there are\n"
     "  inspect NAME            what an image runs and what it is\n"
     "  ls NAME [PATH]          files of an image\n"
+    "  tree NAME [PATH]        all that is in a folder of an image, as a tree\n"
     "  cat NAME PATH           contents of a file of an image\n"
+    "  cp NAME:PATH DEST       copy a file or folder of an image to here\n"
+    "  diff NAME NAME          what differs from one image to another\n"
     "  delete NAME...          remove images\n"
     "\n"
-    "      --json              print as JSON (create, list, inspect, ls)\n";
+    "      --json              print as JSON (all but cat)\n";
 
 struct request {
     struct image_store *store;
@@ -38,13 +41,6 @@ struct request {
     int words_n; // after the verb
     char **words;
 };
-
-static void print_json(json_t *value)
-{
-    json_dumpf(value, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(value);
-}
 
 /* The path of an image: a name or digest of the store, or a file. */
 static int open_image(struct request *q, const char *ref, struct image_digest *digest,
@@ -66,8 +62,8 @@ static int verb_create(struct request *q, struct err *e)
     if (r < 0)
         return r;
     if (q->json)
-        print_json(json_pack("{s:s, s:s, s:I}", "name", q->words[0], "digest", digest.text, "bytes",
-                             (json_int_t)im->header.total_bytes));
+        look_print_json(json_pack("{s:s, s:s, s:I}", "name", q->words[0], "digest", digest.text,
+                                  "bytes", (json_int_t)im->header.total_bytes));
     else
         printf("%s  %s  %.1f MB\n", q->words[0], digest.text, (double)im->header.total_bytes / 1e6);
     return 0;
@@ -100,7 +96,7 @@ static int verb_list(struct request *q, struct err *e)
     }
     free(list);
     if (n >= 0 && q->json)
-        print_json(json_incref(all));
+        look_print_json(json_incref(all));
     json_decref(all);
     return MIN(n, 0);
 }
@@ -122,12 +118,12 @@ static int verb_inspect(struct request *q, struct err *e)
         return r;
     const struct image_header *h = &im->header;
     if (q->json) {
-        print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "name", q->words[0],
-                             "digest", digest.text, "bytes", (json_int_t)h->total_bytes,
-                             "filesystem_bytes", (json_int_t)h->erofs_bytes, "files",
-                             (json_int_t)im->fs.inodes, "program", im->program, "directory",
-                             im->cwd, "args", strings_json(im->args, h->argc), "env",
-                             strings_json(im->envs, h->envc)));
+        look_print_json(json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "name", q->words[0], "digest",
+            digest.text, "bytes", (json_int_t)h->total_bytes, "filesystem_bytes",
+            (json_int_t)h->erofs_bytes, "files", (json_int_t)im->fs.inodes, "program", im->program,
+            "directory", im->cwd, "args", strings_json(im->args, h->argc), "env",
+            strings_json(im->envs, h->envc)));
         return 0;
     }
     printf("name       %s\ndigest     %s\nbytes      %llu\nfiles      %llu\nprogram    %s\n"
@@ -141,36 +137,16 @@ static int verb_inspect(struct request *q, struct err *e)
     return 0;
 }
 
-static int fs_failed(const char *image, const char *path, int r, struct err *e)
-{
-    return err_set(e, r, "image '%s': %s: %s", image, path,
-                   r == -EUCLEAN ? "damaged filesystem" : strerror(-r));
-}
-
-static char kind_of(uint16_t mode)
-{
-    switch (mode & EROFS_S_IFMT) {
-    case EROFS_S_IFDIR:
-        return 'd';
-    case EROFS_S_IFLNK:
-        return 'l';
-    default:
-        return '-';
-    }
-}
-
 static void print_entry(const struct erofs *fs, const struct erofs_inode *inode, const char *name,
                         json_t *all)
 {
-    char target[EROFS_SYMLINK_MAX + 1] = "", kind[2] = {kind_of(inode->mode), '\0'};
+    char target[EROFS_SYMLINK_MAX + 1] = "", kind[2] = {look_kind(inode->mode), '\0'};
     if (kind[0] == 'l' && erofs_readlink(fs, inode, target, sizeof(target)) < 0)
         target[0] = '\0';
     if (all != NULL) {
-        json_t *entry = json_pack("{s:s, s:s, s:i, s:I}", "name", name, "kind",
-                                  kind[0] == 'd'   ? "directory"
-                                  : kind[0] == 'l' ? "link"
-                                                   : "file",
-                                  "mode", inode->mode & 07777, "bytes", (json_int_t)inode->size);
+        json_t *entry =
+            json_pack("{s:s, s:s, s:i, s:I}", "name", name, "kind", look_kind_text(inode->mode),
+                      "mode", inode->mode & 07777, "bytes", (json_int_t)inode->size);
         if (kind[0] == 'l')
             json_object_set_new(entry, "target", json_string(target));
         json_array_append_new(all, entry);
@@ -208,33 +184,14 @@ static int verb_ls(struct request *q, struct err *e)
         return r;
     json_t *all = q->json ? json_array() : NULL;
     r = erofs_walk(&im->fs, path, &inode);
-    if (r == 0 && kind_of(inode.mode) == 'd')
+    if (r == 0 && look_kind(inode.mode) == 'd')
         r = list_dir(&im->fs, &inode, all);
     else if (r == 0)
         print_entry(&im->fs, &inode, path, all);
     if (r == 0 && all != NULL)
-        print_json(json_incref(all));
+        look_print_json(json_incref(all));
     json_decref(all);
-    return r < 0 ? fs_failed(q->words[0], path, r, e) : 0;
-}
-
-/* Find a path as a running program would, following links, into *ret. */
-static int walk_links(const struct erofs *fs, const char *path, struct erofs_inode *ret)
-{
-    enum { LINKS_MAX = 16 };
-    char at[PATH_BYTES], target[PATH_BYTES], next[2 * PATH_BYTES + 8];
-    int r = tree_clean(path, true, at, sizeof(at));
-    for (int i = 0; r == 0 && i < LINKS_MAX; i++) {
-        r = erofs_walk(fs, at, ret);
-        if (r < 0 || kind_of(ret->mode) != 'l')
-            return r;
-        r = MIN(erofs_readlink(fs, ret, target, sizeof(target)), 0);
-        if (r < 0)
-            return r;
-        snprintf(next, sizeof(next), "%s/../%s", target[0] == '/' ? "" : at, target);
-        r = tree_clean(next, true, at, sizeof(at));
-    }
-    return r < 0 ? r : -ELOOP;
+    return r < 0 ? look_failed(q->words[0], path, r, e) : 0;
 }
 
 static int verb_cat(struct request *q, struct err *e)
@@ -246,8 +203,8 @@ static int verb_cat(struct request *q, struct err *e)
     int r = open_image(q, q->words[0], &digest, &im, e);
     if (r < 0)
         return r;
-    r = walk_links(&im->fs, q->words[1], &inode);
-    if (r == 0 && kind_of(inode.mode) == 'd')
+    r = look_find(&im->fs, q->words[1], &inode);
+    if (r == 0 && look_kind(inode.mode) == 'd')
         r = -EISDIR;
     int64_t n = 0;
     for (uint64_t at = 0; r == 0 && at < inode.size; at += (uint64_t)n) {
@@ -257,7 +214,48 @@ static int verb_cat(struct request *q, struct err *e)
         if (w < 0)
             return err_set(e, w, "cannot write to standard output: %s", strerror(-w));
     }
-    return r < 0 ? fs_failed(q->words[0], q->words[1], r, e) : 0;
+    return r < 0 ? look_failed(q->words[0], q->words[1], r, e) : 0;
+}
+
+static int verb_tree(struct request *q, struct err *e)
+{
+    struct image_digest digest;
+    CLEANUP(image_closep) struct image *im = NULL;
+    int r = open_image(q, q->words[0], &digest, &im, e);
+    return r < 0 ? r : look_tree(im, q->words[0], q->words_n > 1 ? q->words[1] : "/", q->json, e);
+}
+
+static int verb_diff(struct request *q, struct err *e)
+{
+    struct image_digest digest;
+    CLEANUP(image_closep) struct image *a = NULL;
+    CLEANUP(image_closep) struct image *b = NULL;
+    int r = open_image(q, q->words[0], &digest, &a, e);
+    r = r < 0 ? r : open_image(q, q->words[1], &digest, &b, e);
+    return r < 0 ? r
+                 : look_diff(&(struct look_side){a, q->words[0]},
+                             &(struct look_side){b, q->words[1]}, q->json, e);
+}
+
+static int verb_cp(struct request *q, struct err *e)
+{
+    struct image_digest digest;
+    CLEANUP(image_closep) struct image *im = NULL;
+    char *path = q->words[0];
+    // A digest has a colon of its own.
+    size_t skip = strncmp(path, IMAGE_DIGEST_PREFIX, strlen(IMAGE_DIGEST_PREFIX)) == 0
+                      ? strlen(IMAGE_DIGEST_PREFIX)
+                      : 0;
+    path = strchr(path + skip, ':');
+    if (path == NULL || path[1] == '\0')
+        return err_set(e, -EINVAL, "'%s': must be IMAGE:PATH", q->words[0]);
+    *path++ = '\0';
+    int r = open_image(q, q->words[0], &digest, &im, e);
+    r = r < 0 ? r : look_copy(im, q->words[0], path, q->words[1], e);
+    if (r == 0 && q->json)
+        look_print_json(
+            json_pack("{s:s, s:s, s:s}", "image", q->words[0], "path", path, "to", q->words[1]));
+    return r;
 }
 
 static int verb_delete(struct request *q, struct err *e)
@@ -265,6 +263,12 @@ static int verb_delete(struct request *q, struct err *e)
     int r = 0;
     for (int i = 0; r == 0 && i < q->words_n; i++)
         r = image_store_delete(q->store, q->words[i], e);
+    if (r == 0 && q->json) {
+        json_t *names = json_array();
+        for (int i = 0; i < q->words_n; i++)
+            json_array_append_new(names, json_string(q->words[i]));
+        look_print_json(json_pack("{s:o}", "deleted", names));
+    }
     return r;
 }
 
@@ -272,15 +276,19 @@ static const struct verb {
     const char *name;
     int words_min, words_max;
     const char *words;
-    bool builds; // takes -c, -a and -e
+    bool builds;  // takes -c, -a and -e
+    bool differs; // as diff(1): 1 with a difference, 2 after an error
     int (*run)(struct request *q, struct err *e);
 } verbs[] = {
-    {"create", 1, 2, "NAME [PROGRAM]", true, verb_create},
-    {"list", 0, 0, "no arguments", false, verb_list},
-    {"inspect", 1, 1, "NAME", false, verb_inspect},
-    {"ls", 1, 2, "NAME [PATH]", false, verb_ls},
-    {"cat", 2, 2, "NAME PATH", false, verb_cat},
-    {"delete", 1, 1 << 20, "NAME...", false, verb_delete},
+    {"create", 1, 2, "NAME [PROGRAM]", true, false, verb_create},
+    {"list", 0, 0, "no arguments", false, false, verb_list},
+    {"inspect", 1, 1, "NAME", false, false, verb_inspect},
+    {"ls", 1, 2, "NAME [PATH]", false, false, verb_ls},
+    {"tree", 1, 2, "NAME [PATH]", false, false, verb_tree},
+    {"cat", 2, 2, "NAME PATH", false, false, verb_cat},
+    {"cp", 2, 2, "NAME:PATH DEST", false, false, verb_cp},
+    {"diff", 2, 2, "NAME NAME", false, true, verb_diff},
+    {"delete", 1, 1 << 20, "NAME...", false, false, verb_delete},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -308,7 +316,11 @@ static int act(const struct verb *v, struct request *q)
     int r = image_store_open(NULL, &q->store, &e);
     r = r < 0 ? r : v->run(q, &e);
     image_store_free(q->store);
-    return r < 0 ? cli_fail(&e) : CLI_OK;
+    if (r < 0 && v->differs) {
+        cli_fail(&e);
+        return CLI_USAGE;
+    }
+    return r < 0 ? cli_fail(&e) : r;
 }
 
 int cli_image(int argc, char **argv)
@@ -331,7 +343,9 @@ int cli_image(int argc, char **argv)
             return cli_bad_option("image", c, argv);
     }
     if (optind == argc)
-        return cli_usage("image", "a verb is missing: create, list, inspect, ls, cat or delete");
+        return cli_usage("image",
+                         "a verb is missing: create, list, inspect, ls, tree, cat, cp, diff "
+                         "or delete");
     const struct verb *v = find_verb(argv[optind]);
     if (v == NULL)
         return no_verb(argv[optind]);

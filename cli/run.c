@@ -212,6 +212,47 @@ static int open_temporary(struct err *e)
     return fd;
 }
 
+/* The spec owns what accel points to; the three words there are do not change. */
+static const char *lasting_accel(const char *accel)
+{
+    static const char *const words[] = {"auto", "kvm", "tcg"};
+    for (size_t i = 0; accel != NULL && i < ARRAY_LEN(words); i++)
+        if (strcmp(accel, words[i]) == 0)
+            return words[i];
+    return NULL;
+}
+
+/* What RunConfig says counts where the command line says nothing; of ports, both. */
+static int apply_config(struct request *q, const struct image_run *c, struct err *e)
+{
+    struct instance_net *n = &q->instance.net;
+    const char *file = q->given.config;
+    if (q->instance.memory_bytes == 0 && c->memory != NULL &&
+        !parse_size(c->memory, &q->instance.memory_bytes))
+        return err_set(e, -EINVAL,
+                       "%s: RunConfig.Memory: '%s' must be a size as 64M or 1G, from %lluM", file,
+                       c->memory, INSTANCE_MEMORY_MIN >> 20);
+    if (q->config.accel == NULL && c->accel != NULL) {
+        q->config.accel = lasting_accel(c->accel);
+        if (q->config.accel == NULL)
+            return err_set(e, -EINVAL, "%s: RunConfig.Accel: '%s' must be auto, kvm or tcg", file,
+                           c->accel);
+    }
+    if (q->instance.cpus == 0)
+        q->instance.cpus = c->cpus;
+    q->instance.trace |= c->trace;
+    for (uint32_t i = 0; i < c->ports_n; i++) {
+        if (n->forwards_n == INSTANCE_FORWARDS_MAX)
+            return err_set(e, -E2BIG, "%s: RunConfig: more than %d ports", file,
+                           INSTANCE_FORWARDS_MAX);
+        if (!parse_port(c->ports[i], &n->forwards[n->forwards_n++]))
+            return err_set(e, -EINVAL,
+                           "%s: RunConfig: port '%s' must be [ADDRESS:]PORT[:GUESTPORT][/udp]",
+                           file, c->ports[i]);
+    }
+    return 0;
+}
+
 static int use_program(struct request *q, const char *program, struct err *e)
 {
     CLEANUP(image_spec_freep) struct image_spec *spec = NULL;
@@ -220,6 +261,10 @@ static int use_program(struct request *q, const char *program, struct err *e)
     r = r < 0 ? r : cli_spec_apply(&q->given, spec, e);
     if (r == 0 && program != NULL)
         r = image_spec_program(spec, program, e);
+    if (r == 0) {
+        struct image_run config = image_spec_run(spec);
+        r = apply_config(q, &config, e);
+    }
     if (r < 0)
         return r;
     if (image_spec_program_path(spec) != NULL)
@@ -359,10 +404,10 @@ static double millis_between(int64_t from_us, int64_t to_us)
 static void summary(const struct request *q, int status, const struct instance_info *info,
                     const struct err *e)
 {
-    json_auto_t *o = json_pack("{s:i, s:s, s:s?, s:I, s:i}", "status", status, "end",
-                               e != NULL ? "failed" : end_text(info), "accel", q->accel,
-                               "memory_bytes", (json_int_t)q->instance.memory_bytes, "cpus",
-                               (int)q->instance.cpus);
+    json_auto_t *o =
+        json_pack("{s:i, s:s, s:s?, s:I, s:i}", "status", status, "end",
+                  e != NULL ? "failed" : end_text(info), "accel", q->accel, "memory_bytes",
+                  (json_int_t)q->instance.memory_bytes, "cpus", (int)q->instance.cpus);
     struct rusage used;
     struct stat st;
     if (o == NULL)
@@ -381,8 +426,8 @@ static void summary(const struct request *q, int status, const struct instance_i
         struct timeval cpu;
         timeradd(&used.ru_utime, &used.ru_stime, &cpu);
         json_object_set_new(o, "boot_us", json_integer((json_int_t)info->up_micros));
-        json_object_set_new(
-            o, "cpu_ms", json_real((double)cpu.tv_sec * 1e3 + (double)cpu.tv_usec / 1e3));
+        json_object_set_new(o, "cpu_ms",
+                            json_real((double)cpu.tv_sec * 1e3 + (double)cpu.tv_usec / 1e3));
         json_object_set_new(o, "peak_bytes", json_integer(used.ru_maxrss * 1024ll));
     }
     if (q->image[0] != '\0' && stat(q->image, &st) == 0)
@@ -413,6 +458,10 @@ static int run(struct request *q, const char *word, struct instance_info *info, 
     sigaddset(&signals, SIGQUIT);
     q->begun_us = now_us();
     int r = resolve(q, word, e);
+    if (q->instance.memory_bytes == 0)
+        q->instance.memory_bytes = MEMORY_DEFAULT;
+    if (q->instance.cpus == 0)
+        q->instance.cpus = 1;
     if (r < 0)
         return r;
     q->packed_us = now_us();
@@ -458,9 +507,7 @@ int cli_run(int argc, char **argv)
                                             {"kernel", required_argument, NULL, OPTION_KERNEL},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    struct request q = {
-        .instance = {.memory_bytes = MEMORY_DEFAULT, .cpus = 1, .net = {.kind = INSTANCE_NET_USER}},
-        .temporary = -1};
+    struct request q = {.instance = {.net = {.kind = INSTANCE_NET_USER}}, .temporary = -1};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":p:m:c:a:e:h", options, NULL)) != -1;) {
         if (c == 'h')

@@ -12,13 +12,14 @@
 #include "image/closure.h"
 #include "image/digest.h"
 #include "image/spec.h"
+#include "image/start.h"
 #include "image/tree.h"
 
 enum { BUFFER_BYTES = 256 * 1024, SECTOR = 512 };
 
 // ---- what goes in
 
-static int put_defaults(struct tree *t, struct err *e)
+static int put_defaults(struct tree *t, bool files_too, struct err *e)
 {
     static const struct {
         const char *path, *text;
@@ -34,7 +35,7 @@ static int put_defaults(struct tree *t, struct err *e)
     } dirs[] = {{"/dev", 0755}, {"/proc", 0555}, {"/run", 0755},
                 {"/sys", 0555}, {"/tmp", 01777}, {"/var", 0755}};
     int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(files); i++)
+    for (size_t i = 0; r == 0 && files_too && i < ARRAY_LEN(files); i++)
         if (tree_find(t, files[i].path) == NULL)
             r = tree_put_text(t, files[i].path, files[i].text, e);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(dirs); i++)
@@ -52,18 +53,74 @@ static int put_map(struct tree *t, const struct image_map *m, struct err *e)
                                : tree_put_file(t, m->to, m->from, e);
 }
 
-static int fill_tree(struct tree *t, const struct image_spec *s, const char *program, struct err *e)
+/* What is asked for by name: certificates, and the local time. */
+static int put_asked(struct tree *t, const struct image_spec *s, struct err *e)
+{
+    static const char certificates[] = "/etc/ssl/certs/ca-certificates.crt";
+    static const char zones[] = "/usr/share/zoneinfo";
+    char zone[TREE_PATH_MAX];
+    int r = 0;
+    if (s->certificates && access(certificates, R_OK) < 0)
+        return err_set(e, -errno,
+                       "CACertificates: %s: %s: install the package ca-certificates, or name "
+                       "another file with MapDirs",
+                       certificates, strerror(errno));
+    if (s->certificates && tree_find(t, certificates) == NULL)
+        r = tree_put_file(t, certificates, certificates, e);
+    if (r < 0 || s->timezone == NULL)
+        return r;
+    int n = snprintf(zone, sizeof(zone), "%s/%s", zones, s->timezone);
+    if (s->timezone[0] == '/' || strstr(s->timezone, "..") != NULL || n < 0 ||
+        (size_t)n >= sizeof(zone) || access(zone, R_OK) < 0)
+        return err_set(e, -ENOENT,
+                       "Timezone: '%s' is not in %s: give a name as Europe/Berlin, or install the "
+                       "package tzdata",
+                       s->timezone, zones);
+    return tree_put_file(t, "/etc/localtime", zone, e);
+}
+
+/* The libraries of the services of nsswitch.conf, as glibc names them. */
+static int nss_libraries(const struct image_spec *s, struct strings *ret, struct err *e)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < s->nss.n; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "libnss_%s.so.2", s->nss.items[i]);
+        r = strings_add(ret, name, "services", e);
+    }
+    return r;
+}
+
+static int put_program(struct tree *t, const struct image_spec *s, const struct start *st,
+                       struct err *e)
 {
     static const char library_path[] = "LD_LIBRARY_PATH=";
-    const char *folders = "";
-    int r = 0;
+    struct closure_wish wish = {.library_path = ""};
+    struct strings opened = {.max = IMAGE_NSS_MAX};
     for (uint32_t i = 0; i < s->envs.n; i++)
         if (strncmp(s->envs.items[i], library_path, strlen(library_path)) == 0)
-            folders = s->envs.items[i] + strlen(library_path);
+            wish.library_path = s->envs.items[i] + strlen(library_path);
+    int r = 0;
+    if (s->runtime == RUNTIME_ALWAYS || (s->runtime == RUNTIME_OF_SCRIPTS && st->script))
+        r = runtime_put(t, st->host, e);
+    r = r < 0 ? r : nss_libraries(s, &opened, e);
+    wish.opened = (const char *const *)opened.items;
+    wish.opened_n = opened.n;
+    r = r < 0 ? r : closure_put(t, st->program, st->host, &wish, e);
+    strings_deinit(&opened);
+    return r;
+}
+
+static int fill_tree(struct tree *t, const struct image_spec *s, const char *path,
+                     struct start *ret_start, struct err *e)
+{
+    int r = 0;
     for (uint32_t i = 0; r == 0 && i < s->maps_n; i++)
         r = put_map(t, &s->maps[i], e);
-    r = r < 0 ? r : closure_put(t, program, s->program, folders, e);
-    return r < 0 ? r : put_defaults(t, e);
+    r = r < 0 ? r : start_find(t, s, path, ret_start, e);
+    r = r < 0 ? r : put_program(t, s, ret_start, e);
+    r = r < 0 ? r : put_asked(t, s, e);
+    return r < 0 ? r : put_defaults(t, !s->no_defaults, e);
 }
 
 /* The program's path in the image: its file's name in the root folder. */
@@ -79,12 +136,15 @@ static int program_path(const struct image_spec *s, char *ret, size_t max, struc
     return 0;
 }
 
-static int write_manifest(const struct image_spec *s, const char *program, struct writer *w,
+static int write_manifest(const struct image_spec *s, const struct start *st, struct writer *w,
                           struct err *e)
 {
-    writer_bytes(w, program, strlen(program) + 1);
+    if (st->words.n + s->args.n > IMAGE_ARGS_MAX)
+        return err_set(e, -E2BIG, "more than %d arguments", IMAGE_ARGS_MAX - 1);
+    writer_bytes(w, st->program, strlen(st->program) + 1);
     writer_bytes(w, "/", 2);
-    writer_bytes(w, program, strlen(program) + 1); // argv[0]
+    for (uint32_t i = 0; i < st->words.n; i++)
+        writer_bytes(w, st->words.items[i], strlen(st->words.items[i]) + 1);
     for (uint32_t i = 0; i < s->args.n; i++)
         writer_bytes(w, s->args.items[i], strlen(s->args.items[i]) + 1);
     for (uint32_t i = 0; i < s->envs.n; i++)
@@ -157,7 +217,7 @@ static int layout_failed(int code, const struct erofs_node *bad, struct err *e)
 
 /* Header and UUID: both follow from the tree and the manifest. */
 static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const struct writer *manifest,
-                        const struct image_spec *s)
+                        uint32_t argc, uint32_t envc)
 {
     struct image_header h = {
         .version = IMAGE_VERSION,
@@ -166,8 +226,8 @@ static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const stru
         .manifest_offset = plan->bytes,
         .total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR),
         .manifest_bytes = (uint32_t)manifest->len,
-        .argc = s->args.n + 1,
-        .envc = s->envs.n,
+        .argc = argc,
+        .envc = envc,
     };
     memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
     digest_of(manifest->start, manifest->len, h.manifest_sha256);
@@ -179,7 +239,7 @@ static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const stru
     erofs_set_uuid(meta, id);
 }
 
-static int emit(struct tree *t, const struct erofs_plan *plan, const struct image_spec *s,
+static int emit(struct tree *t, const struct erofs_plan *plan, uint32_t argc, uint32_t envc,
                 struct writer *manifest, struct build *b)
 {
     uint8_t *meta = malloc(plan->meta_blocks * EROFS_BLOCK);
@@ -191,7 +251,7 @@ static int emit(struct tree *t, const struct erofs_plan *plan, const struct imag
     int r = meta != NULL && io.buffer != NULL ? 0 : err_set(b->e, -ENOMEM, "out of memory");
     r = r < 0 ? r : erofs_emit_meta(tree_root(t), plan, &io, meta);
     if (r == 0) {
-        finish_meta(meta, plan, manifest, s);
+        finish_meta(meta, plan, manifest, argc, envc);
         r = build_write(b, meta, plan->meta_blocks * EROFS_BLOCK);
     }
     r = r < 0 ? r : erofs_emit_data(tree_root(t), &io);
@@ -202,20 +262,20 @@ static int emit(struct tree *t, const struct erofs_plan *plan, const struct imag
     return r;
 }
 
-int image_build(const struct image_spec *s, int fd, struct image_digest *ret, struct err *e)
+static int build(const struct image_spec *s, int fd, struct start *st, char *manifest,
+                 struct image_digest *ret, struct err *e)
 {
     CLEANUP(tree_freep) struct tree *t = NULL;
-    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX);
-    char program[TREE_PATH_MAX];
+    char path[TREE_PATH_MAX];
     struct erofs_plan plan;
     const struct erofs_node *bad;
-    int r = manifest != NULL ? tree_new(&t, e) : err_set(e, -ENOMEM, "out of memory");
-    r = r < 0 ? r : program_path(s, program, sizeof(program), e);
-    r = r < 0 ? r : fill_tree(t, s, program, e);
+    int r = tree_new(&t, e);
+    r = r < 0 ? r : program_path(s, path, sizeof(path), e);
+    r = r < 0 ? r : fill_tree(t, s, path, st, e);
     if (r < 0)
         return r;
     struct writer w = writer_of(manifest, IMAGE_MANIFEST_MAX);
-    r = write_manifest(s, program, &w, e);
+    r = write_manifest(s, st, &w, e);
     if (r < 0)
         return r;
     r = erofs_layout(tree_root(t), &plan, &bad);
@@ -224,8 +284,20 @@ int image_build(const struct image_spec *s, int fd, struct image_digest *ret, st
     struct build b = {.out = fd, .digest = digest_new(), .in = -1, .e = e};
     if (b.digest == NULL)
         return err_set(e, -ENOMEM, "out of memory");
-    r = emit(t, &plan, s, &w, &b);
+    r = emit(t, &plan, st->words.n + s->args.n, s->envs.n, &w, &b);
     fd_closep(&b.in);
     digest_end(b.digest, ret);
+    return r;
+}
+
+int image_build(const struct image_spec *s, int fd, struct image_digest *ret, struct err *e)
+{
+    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX);
+    struct start *st = calloc(1, sizeof(*st));
+    int r = manifest != NULL && st != NULL ? build(s, fd, st, manifest, ret, e)
+                                           : err_set(e, -ENOMEM, "out of memory");
+    if (st != NULL)
+        start_deinit(st);
+    free(st);
     return r;
 }

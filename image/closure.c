@@ -14,8 +14,16 @@
 
 #include "host/file.h"
 #include "image/elf.h"
+#include "image/ldcache.h"
 
-enum { FOLDERS_MAX = 128, CONF_BYTES_MAX = 64 * 1024, CONF_DEPTH_MAX = 4 };
+enum {
+    FOLDERS_MAX = 128,
+    CONF_BYTES_MAX = 64 * 1024,
+    CONF_DEPTH_MAX = 4,
+    CACHE_BYTES_MAX = 16 << 20,
+    LEVELS_MIN = 2, // x86-64-v2 to v4
+    LEVELS_MAX = 4,
+};
 
 // One mapped ELF file: where it is here, and where it will be in the image.
 struct object {
@@ -25,6 +33,7 @@ struct object {
     size_t len;
     struct elf_info elf;
     const struct object *loader; // who needs it; NULL for the program
+    bool extra;                  // nobody needs it by name: what it needs itself may be missing
 };
 
 struct closure {
@@ -35,6 +44,8 @@ struct closure {
     size_t folders_n;
     bool musl;
     const char *library_path; // borrowed
+    char *cache;              // the loader's, NULL: none
+    size_t cache_len;
 };
 
 // Folders that glibc's loader knows by itself; Debian's first, then those of other systems.
@@ -64,6 +75,7 @@ static void closure_freep(struct closure **c)
         object_close(&(*c)->objects[i]);
     for (size_t i = 0; i < (*c)->folders_n; i++)
         free((*c)->folders[i]);
+    free((*c)->cache);
     free(*c);
     *c = NULL;
 }
@@ -177,6 +189,29 @@ static bool is_default(const char *folder)
     return false;
 }
 
+/* Beside a library there may be one for better processors; which of them the loader takes is known
+ * only where it runs, so all go in (ld.so(8), glibc-hwcaps). */
+static int add_levels(struct closure *c, const struct object *loader, const char *host_folder,
+                      const char *guest_folder, const char *name, struct err *e)
+{
+    int r = 0;
+    for (int level = LEVELS_MIN; r == 0 && !c->musl && level <= LEVELS_MAX; level++) {
+        char host[TREE_PATH_MAX], guest[TREE_PATH_MAX];
+        static const char format[] = "%s/glibc-hwcaps/x86-64-v%d/%s";
+        int a = snprintf(host, sizeof(host), format, host_folder, level, name);
+        int b = snprintf(guest, sizeof(guest), format, guest_folder, level, name);
+        struct object o;
+        const char *why;
+        if (a < 0 || b < 0 || (size_t)MAX(a, b) >= sizeof(host) || access(host, F_OK) != 0 ||
+            object_open(host, guest, &o, &why) < 0)
+            continue;
+        o.loader = loader;
+        o.extra = true;
+        r = add_object(c, &o, e);
+    }
+    return r;
+}
+
 /* Take folder/name if it is a library for us: 1 found, 0 not there, or an error. */
 static int try_folder(struct closure *c, const struct object *loader, const char *host_folder,
                       const char *guest_folder, const char *name, struct err *e)
@@ -192,6 +227,7 @@ static int try_folder(struct closure *c, const struct object *loader, const char
         return 0; // as the loader: one that is absent or for another machine is passed over
     o.loader = loader;
     int r = add_object(c, &o, e);
+    r = r < 0 ? r : add_levels(c, loader, host_folder, guest_folder, name, e);
     return r < 0 ? r : 1;
 }
 
@@ -312,7 +348,13 @@ static int try_system(struct closure *c, const struct object *o, const char *nam
     }
     for (size_t i = 0; r == 0 && !c->musl && i < ARRAY_LEN(glibc_folders); i++)
         r = try_folder(c, o, glibc_folders[i], glibc_folders[i], name, e);
-    return r;
+    const char *cached =
+        r == 0 && c->cache != NULL ? ldcache_find(c->cache, c->cache_len, name) : NULL;
+    if (cached == NULL || strcmp(last_part(cached), name) != 0)
+        return r;
+    char folder[TREE_PATH_MAX]; // of a cache that knows more than ld.so.conf says
+    folder_of(cached, folder, sizeof(folder));
+    return try_folder(c, o, folder, glibc_folders[0], name, e);
 }
 
 /* A loader takes a name once, whoever asks for it, and knows itself. */
@@ -322,6 +364,8 @@ static bool is_there(const struct closure *c, const char *name)
         return true;
     for (size_t i = 0; i < c->objects_n; i++) {
         const struct object *o = &c->objects[i];
+        if (o->extra)
+            continue;
         if ((o->elf.soname != NULL && strcmp(o->elf.soname, name) == 0) ||
             (i > 0 && strcmp(last_part(o->guest), name) == 0))
             return true;
@@ -340,7 +384,7 @@ static int add_needed(struct closure *c, const struct object *o, const char *nam
         r = try_paths(c, o, name, e);
         r = r != 0 ? r : try_system(c, o, name, e);
     }
-    if (r != 0)
+    if (r != 0 || o->extra)
         return MIN(r, 0);
     const char *path = o->elf.runpath != NULL ? o->elf.runpath : o->elf.rpath;
     return err_set(e, -ENOENT,
@@ -348,6 +392,14 @@ static int add_needed(struct closure *c, const struct object *o, const char *nam
                    "folders: install the package that has it, or "
                    "pack it with Files and set LD_LIBRARY_PATH",
                    o->host, name, path != NULL ? path : "", path != NULL ? " or " : "");
+}
+
+static void read_system(struct closure *c)
+{
+    struct err ignored;
+    read_conf(c, "/etc/ld.so.conf", CONF_DEPTH_MAX);
+    if (file_read("/etc/ld.so.cache", CACHE_BYTES_MAX, &c->cache, &c->cache_len, &ignored) < 0)
+        c->cache = NULL;
 }
 
 static int add_interpreter(struct closure *c, const struct object *program, struct err *e)
@@ -366,7 +418,7 @@ static int add_interpreter(struct closure *c, const struct object *program, stru
     if (c->musl)
         r = read_musl_path(c, e);
     else
-        read_conf(c, "/etc/ld.so.conf", CONF_DEPTH_MAX);
+        read_system(c);
     if (r < 0) {
         object_close(&o);
         return r;
@@ -374,14 +426,72 @@ static int add_interpreter(struct closure *c, const struct object *program, stru
     return add_object(c, &o, e);
 }
 
+/* The list grows while it is walked: each object's needs come behind those of earlier ones. */
+static int add_all_needed(struct closure *c, size_t from, struct err *e)
+{
+    int r = 0;
+    for (size_t i = from; r == 0 && i < c->objects_n; i++)
+        for (uint32_t k = 0; r == 0 && k < c->objects[i].elf.needed_n; k++)
+            r = add_needed(c, &c->objects[i], c->objects[i].elf.needed[k], e);
+    return r;
+}
+
+/* Is it NAME.so or NAME.so.1? */
+static bool is_shared(const char *name)
+{
+    const char *so = strstr(name, ".so");
+    return so != NULL && (so[3] == '\0' || so[3] == '.');
+}
+
+/* The shared objects that are in the tree but that nobody needs by name: an interpreter opens them
+ * while it runs. */
+static int add_modules(struct closure *c, const struct erofs_node *dir, struct err *e)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < dir->children_n; i++) {
+        const struct erofs_node *n = dir->children[i];
+        const char *host = tree_host_path(n), *why;
+        char path[TREE_PATH_MAX];
+        struct object o;
+        if ((n->mode & EROFS_S_IFMT) == EROFS_S_IFDIR) {
+            r = add_modules(c, n, e);
+            continue;
+        }
+        if (host == NULL || !is_shared(n->name))
+            continue;
+        tree_path(n, path, sizeof(path));
+        bool known = false;
+        for (size_t k = 0; !known && k < c->objects_n; k++)
+            known = strcmp(c->objects[k].guest, path) == 0;
+        if (known || object_open(host, path, &o, &why) < 0)
+            continue;
+        o.loader = &c->objects[0];
+        o.extra = true;
+        r = add_object(c, &o, e);
+    }
+    return r;
+}
+
+/* What a dynamic program needs. */
+static int put_needs(struct closure *c, const struct closure_wish *wish, struct err *e)
+{
+    int r = add_interpreter(c, &c->objects[0], e);
+    for (uint32_t i = 0; r == 0 && i < wish->opened_n; i++)
+        r = add_needed(c, &c->objects[0], wish->opened[i], e);
+    r = r < 0 ? r : add_all_needed(c, 0, e);
+    size_t known = c->objects_n;
+    r = r < 0 ? r : add_modules(c, tree_root(c->tree), e);
+    return r < 0 ? r : add_all_needed(c, known, e);
+}
+
 int closure_put(struct tree *t, const char *program, const char *host_path,
-                const char *library_path, struct err *e)
+                const struct closure_wish *wish, struct err *e)
 {
     CLEANUP(closure_freep) struct closure *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     c->tree = t;
-    c->library_path = library_path;
+    c->library_path = wish->library_path;
     struct object o;
     const char *why;
     int r = object_open(host_path, program, &o, &why);
@@ -390,11 +500,8 @@ int closure_put(struct tree *t, const char *program, const char *host_path,
                        why != NULL ? why : strerror(-r));
     bool runs = o.elf.interp != NULL;
     r = add_object(c, &o, e);
-    if (r == 0 && runs)
-        r = add_interpreter(c, &c->objects[0], e);
-    // The list grows while it is walked: each object's needs come behind those of earlier ones.
-    for (size_t i = 0; r == 0 && runs && i < c->objects_n; i++)
-        for (uint32_t k = 0; r == 0 && k < c->objects[i].elf.needed_n; k++)
-            r = add_needed(c, &c->objects[i], c->objects[i].elf.needed[k], e);
-    return r;
+    if (r == 0 && !runs && wish->opened_n > 0)
+        return err_set(e, -EINVAL, "%s: is a static program and opens no libraries: leave out NSS",
+                       host_path);
+    return r < 0 || !runs ? r : put_needs(c, wish, e);
 }

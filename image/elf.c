@@ -84,8 +84,6 @@ static const uint8_t *bytes_at(const struct elf *f, uint64_t offset, uint64_t le
 static int read_header(struct elf *f)
 {
     static const uint8_t magic[4] = {0x7f, 'E', 'L', 'F'};
-    if (f->len >= 2 && f->data[0] == '#' && f->data[1] == '!')
-        return fail(f, -ENOEXEC, "is a script, not an ELF program: give its interpreter");
     if (f->len < sizeof(magic) || memcmp(f->data, magic, sizeof(magic)) != 0)
         return fail(f, -ENOEXEC, "is not an ELF file");
     if (f->len < sizeof(f->header))

@@ -10,8 +10,9 @@
  *     r = image_store_create(store, s, "hello", &digest, e); // image/store.h
  *
  * An image holds the program as /NAME (NAME being its file's name), the interpreter and libraries
- * that it needs, the files and folders asked for, and, unless given, /etc/passwd, group, hosts and
- * nsswitch.conf. It depends on contents alone: not on times, owners, or from where it was made. */
+ * that it needs (of a script: those of the interpreter that its first line names), the files and
+ * folders asked for, and, unless given, /etc/passwd, group, hosts and nsswitch.conf. It depends on
+ * contents alone: not on times, owners, or from where it was made. */
 #include "abi/image.h"
 #include "base/base.h"
 #include "fs/erofs.h"
@@ -23,10 +24,8 @@ NONNULL MUST_CHECK int image_spec_new(struct image_spec **ret, struct err *e);
 void image_spec_free(struct image_spec *s);
 NONNULL void image_spec_freep(struct image_spec **s);
 
-/* Read a config.json in OPS form. Relative paths in it start from its own folder. Keys: Program (a
- * string), Args (strings), Env (an object of strings), Files and Dirs (strings: paths here and in
- * the image), MapDirs (an object: a folder here, which may end in a star as with OPS, to a folder
- * in the image). */
+/* Read a config.json in OPS form. Relative paths in it start from its own folder. The keys are
+ * those of skerry-image(1), CONFIGURATION. */
 NONNULL MUST_CHECK int image_spec_config(struct image_spec *s, const char *path, struct err *e);
 /* The same from memory; path says where it stands. Every error text begins with path. */
 NONNULL MUST_CHECK int image_spec_config_text(struct image_spec *s, const char *text, size_t len,
@@ -42,6 +41,17 @@ NONNULL MUST_CHECK int image_spec_env(struct image_spec *s, const char *env, str
 NONNULL MUST_CHECK int image_spec_map(struct image_spec *s, const char *from, const char *to,
                                       struct err *e);
 NONNULL const char *image_spec_program_path(const struct image_spec *s); // NULL: none yet
+
+/* What RunConfig asks of the machine; strings are the spec's, as on the command line of
+ * `skerry run`. It is no part of the image. */
+struct image_run {
+    const char *memory, *accel; // NULL: not given
+    const char *const *ports;   // "8080", "53/udp"
+    uint32_t ports_n;
+    uint32_t cpus; // 0: not given
+    bool trace;
+};
+NONNULL struct image_run image_spec_run(const struct image_spec *s);
 
 // "sha256:" and 64 hexadecimal digits: the digest of the image's file.
 #define IMAGE_DIGEST_PREFIX "sha256:"

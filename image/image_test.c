@@ -169,9 +169,14 @@ static void test_build_refuses(struct test *t)
 {
     struct image_digest d;
     struct err e = {0};
-    CHECK(t, put("text", "#!/bin/sh\n", 10, 0755));
+    CHECK(t, put("text", "#!\n", 3, 0755));
     CHECK_EQ(t, build("text", NULL, "x", &d, &e), -ENOEXEC);
     CHECK(t, strstr(e.text, "script") != NULL);
+    CHECK(t, put("text", "#!/none/sh\n", 11, 0755));
+    CHECK_EQ(t, build("text", NULL, "x", &d, &e), -ENOENT);
+    CHECK(t, strstr(e.text, "interpreter '/none/sh'") != NULL);
+    CHECK(t, put("text", "#!/bin/sh\n", 10, 0644));
+    CHECK_EQ(t, build("text", NULL, "x", &d, &e), -EACCES);
     CHECK_EQ(t, build("absent", NULL, "x", &d, &e), -ENOENT);
     CHECK_EQ(t, build(NULL, NULL, "x", &d, &e), -EINVAL);
     CHECK_EQ(t, build(".", NULL, "x", &d, &e), -EISDIR);

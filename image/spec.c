@@ -16,11 +16,13 @@ int image_spec_new(struct image_spec **ret, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     s->args.max = IMAGE_ARGS_MAX - 1;
     s->envs.max = IMAGE_ENVS_MAX;
+    s->nss.max = IMAGE_NSS_MAX;
+    s->ports.max = IMAGE_PORTS_MAX;
     *ret = s;
     return 0;
 }
 
-static void strings_deinit(struct strings *l)
+void strings_deinit(struct strings *l)
 {
     for (uint32_t i = 0; i < l->n; i++)
         free(l->items[i]);
@@ -33,6 +35,11 @@ void image_spec_free(struct image_spec *s)
         return;
     strings_deinit(&s->args);
     strings_deinit(&s->envs);
+    strings_deinit(&s->nss);
+    strings_deinit(&s->ports);
+    free(s->timezone);
+    free(s->memory);
+    free(s->accel);
     for (uint32_t i = 0; i < s->maps_n; i++) {
         free(s->maps[i].from);
         free(s->maps[i].to);
@@ -48,7 +55,7 @@ void image_spec_freep(struct image_spec **s)
     *s = NULL;
 }
 
-static int strings_add(struct strings *l, const char *text, const char *what, struct err *e)
+int strings_add(struct strings *l, const char *text, const char *what, struct err *e)
 {
     if (l->n == l->max)
         return err_set(e, -E2BIG, "more than %u %s", l->max, what);
@@ -75,6 +82,16 @@ int image_spec_program(struct image_spec *s, const char *path, struct err *e)
 const char *image_spec_program_path(const struct image_spec *s)
 {
     return s->program;
+}
+
+struct image_run image_spec_run(const struct image_spec *s)
+{
+    return (struct image_run){.memory = s->memory,
+                              .accel = s->accel,
+                              .ports = (const char *const *)s->ports.items,
+                              .ports_n = s->ports.n,
+                              .cpus = s->cpus,
+                              .trace = s->trace};
 }
 
 int image_spec_arg(struct image_spec *s, const char *arg, struct err *e)
@@ -224,11 +241,112 @@ static int each_member(struct image_spec *s, const struct jview *top, const char
     return r;
 }
 
+/* A service of nsswitch.conf: its library is libnss_NAME.so.2. */
+static int take_nss(struct image_spec *s, const struct jview *v, UNUSED const char *config,
+                    const char *text, struct err *e)
+{
+    enum { SERVICE_MAX = 32 };
+    if (text[0] == '\0' || strlen(text) > SERVICE_MAX ||
+        strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(text))
+        return jview_err(v, e, -EINVAL, "'%.40s' is no name of a service as \"compat\"", text);
+    return of_config(v, strings_add(&s->nss, text, "services", e), e);
+}
+
+static int take_port(struct image_spec *s, const struct jview *v, UNUSED const char *config,
+                     const char *text, struct err *e)
+{
+    return of_config(v, strings_add(&s->ports, text, "ports", e), e);
+}
+
+static int take_udp_port(struct image_spec *s, const struct jview *v, UNUSED const char *config,
+                         const char *text, struct err *e)
+{
+    char port[64];
+    int n = snprintf(port, sizeof(port), "%s/udp", text);
+    if (n < 0 || (size_t)n >= sizeof(port))
+        return jview_err(v, e, -EINVAL, "too long for a port");
+    return of_config(v, strings_add(&s->ports, port, "ports", e), e);
+}
+
+static int keep_string(const struct jview *v, const char *key, char **ret, struct err *e)
+{
+    const char *text = NULL;
+    int r = jview_string(v, key, JVIEW_OPTIONAL, &text, e);
+    if (r < 0 || text == NULL)
+        return r;
+    free(*ret);
+    *ret = strdup(text);
+    return *ret != NULL ? 0 : jview_err(v, e, -ENOMEM, "out of memory");
+}
+
+// Keys that OPS knows and that mean nothing here, with what to do instead.
+static const struct {
+    const char *key, *instead;
+} foreign[] = {
+    {"Mounts", "there are no volumes: put what the program reads into MapDirs"},
+    {"BaseVolumeSz", "an image is as large as what is in it"},
+    {"Boot", "there is no boot loader"},
+    {"Kernel", "the kernel is named with --kernel or SKERRY_KERNEL"},
+    {"KlibDir", "the kernel has no modules"},
+    {"Klibs", "the kernel has no modules"},
+    {"NameServers", "the network's own name servers are used"},
+    {"CloudConfig", "where an app runs is said in skerry.yaml"},
+    {"TargetRoot", "use MapDirs"},
+    {"NoTrace", "leave out RunConfig.Trace"},
+    {"Debugflags", "use RunConfig.Trace"},
+    {"ManifestPassthrough", "there is no Nanos manifest"},
+    {"RebootOnExit", "whether an instance is started again is said in skerry.yaml"},
+};
+
+static int check_keys(const struct jview *top, const char *const *keys, struct err *e)
+{
+    for (size_t i = 0; json_is_object(top->value) && i < ARRAY_LEN(foreign); i++)
+        if (json_object_get(top->value, foreign[i].key) != NULL)
+            return jview_err(top, e, -EINVAL, "key '%s' means nothing here: %s", foreign[i].key,
+                             foreign[i].instead);
+    return jview_keys(top, keys, e);
+}
+
+static int take_run(struct image_spec *s, const struct jview *top, struct err *e)
+{
+    static const char *const keys[] = {"Accel", "CPUs",     "Memory", "Ports",
+                                       "Trace", "UDPPorts", NULL};
+    enum { CPUS_MAX = 64 };
+    struct jview run;
+    uint64_t cpus = s->cpus;
+    int r = jview_object(top, "RunConfig", JVIEW_OPTIONAL, &run, e);
+    if (r < 0 || run.value == NULL)
+        return r;
+    r = check_keys(&run, keys, e);
+    r = r < 0 ? r : keep_string(&run, "Memory", &s->memory, e);
+    r = r < 0 ? r : keep_string(&run, "Accel", &s->accel, e);
+    r = r < 0 ? r : jview_uint(&run, "CPUs", JVIEW_OPTIONAL, 1, CPUS_MAX, &cpus, e);
+    r = r < 0 ? r : jview_bool(&run, "Trace", JVIEW_OPTIONAL, &s->trace, e);
+    s->cpus = (uint32_t)cpus;
+    r = r < 0 ? r : each_item(s, &run, "Ports", take_port, e);
+    return r < 0 ? r : each_item(s, &run, "UDPPorts", take_udp_port, e);
+}
+
+static int take_switches(struct image_spec *s, const struct jview *top, struct err *e)
+{
+    bool defaults = !s->no_defaults, runtime = true;
+    int r = jview_bool(top, "Defaults", JVIEW_OPTIONAL, &defaults, e);
+    r = r < 0 ? r : jview_bool(top, "CACertificates", JVIEW_OPTIONAL, &s->certificates, e);
+    r = r < 0 ? r : jview_bool(top, "Runtime", JVIEW_OPTIONAL, &runtime, e);
+    r = r < 0 ? r : keep_string(top, "Timezone", &s->timezone, e);
+    s->no_defaults = !defaults;
+    if (r == 0 && json_object_get(top->value, "Runtime") != NULL)
+        s->runtime = runtime ? RUNTIME_ALWAYS : RUNTIME_NEVER;
+    return r;
+}
+
 static int take_all(struct image_spec *s, const struct jview *top, struct err *e)
 {
-    static const char *const keys[] = {"Args", "Dirs", "Env", "Files", "MapDirs", "Program", NULL};
+    static const char *const keys[] = {
+        "Args", "CACertificates", "Defaults",  "Dirs",    "Env",      "Files", "MapDirs",
+        "NSS",  "Program",        "RunConfig", "Runtime", "Timezone", NULL};
     const char *program = NULL;
-    int r = jview_keys(top, keys, e);
+    int r = check_keys(top, keys, e);
     r = r < 0 ? r : jview_string(top, "Program", JVIEW_OPTIONAL, &program, e);
     if (r == 0 && program != NULL)
         r = take_program(s, top, top->name, program, e);
@@ -236,6 +354,9 @@ static int take_all(struct image_spec *s, const struct jview *top, struct err *e
     r = r < 0 ? r : each_item(s, top, "Files", take_same, e);
     r = r < 0 ? r : each_item(s, top, "Dirs", take_same, e);
     r = r < 0 ? r : each_member(s, top, "MapDirs", take_map, e);
+    r = r < 0 ? r : each_item(s, top, "NSS", take_nss, e);
+    r = r < 0 ? r : take_switches(s, top, e);
+    r = r < 0 ? r : take_run(s, top, e);
     return r < 0 ? r : each_member(s, top, "Env", take_env, e);
 }
 

@@ -316,11 +316,13 @@ static int put_link(struct tree *t, const char *path, const char *host_path, str
     return put(t, path, n, e);
 }
 
+typedef bool skip_fn(const char *name); // NULL: none
+
 static int put_any(struct tree *t, const char *path, const char *host_path, unsigned depth,
-                   struct err *e);
+                   skip_fn *skip, struct err *e);
 
 static int put_entries(struct tree *t, const char *path, const char *host_path, unsigned depth,
-                       struct err *e)
+                       skip_fn *skip, struct err *e)
 {
     struct dirent **list;
     int n = scandir(host_path, &list, NULL, NULL), r = 0;
@@ -329,12 +331,13 @@ static int put_entries(struct tree *t, const char *path, const char *host_path, 
     for (int i = 0; i < n; i++) {
         const char *name = list[i]->d_name;
         char to[TREE_PATH_MAX], from[TREE_PATH_MAX];
-        if (r == 0 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+        if (r == 0 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+            (skip == NULL || !skip(name))) {
             int a = snprintf(to, sizeof(to), "%s/%s", path, name);
             int b = snprintf(from, sizeof(from), "%s/%s", host_path, name);
             r = a < 0 || b < 0 || (size_t)MAX(a, b) >= sizeof(to)
                     ? err_set(e, -ENAMETOOLONG, "%s/%s: name too long", host_path, name)
-                    : put_any(t, to, from, depth, e);
+                    : put_any(t, to, from, depth, skip, e);
         }
         free(list[i]);
     }
@@ -343,13 +346,15 @@ static int put_entries(struct tree *t, const char *path, const char *host_path, 
 }
 
 static int put_any(struct tree *t, const char *path, const char *host_path, unsigned depth,
-                   struct err *e)
+                   skip_fn *skip, struct err *e)
 {
     struct stat st;
     if (lstat(host_path, &st) < 0)
         return err_set(e, -errno, "%s: %s", host_path, strerror(errno));
     if (depth == 0)
         return err_set(e, -ELOOP, "%s: folders too deep", host_path);
+    if (skip != NULL && !S_ISDIR(st.st_mode) && tree_find(t, path) != NULL)
+        return 0;
     if (S_ISREG(st.st_mode))
         return tree_put_file(t, path, host_path, e);
     if (S_ISLNK(st.st_mode))
@@ -357,10 +362,11 @@ static int put_any(struct tree *t, const char *path, const char *host_path, unsi
     if (!S_ISDIR(st.st_mode))
         return err_set(e, -EINVAL, "%s: neither file, folder nor link", host_path);
     int r = tree_put_dir(t, path, 0755, e);
-    return r < 0 ? r : put_entries(t, path, host_path, depth - 1, e);
+    return r < 0 ? r : put_entries(t, path, host_path, depth - 1, skip, e);
 }
 
-int tree_put_dir_from(struct tree *t, const char *path, const char *host_path, struct err *e)
+static int put_dir_from(struct tree *t, const char *path, const char *host_path, skip_fn *skip,
+                        struct err *e)
 {
     struct stat st;
     if (stat(host_path, &st) < 0)
@@ -368,7 +374,18 @@ int tree_put_dir_from(struct tree *t, const char *path, const char *host_path, s
     if (!S_ISDIR(st.st_mode))
         return err_set(e, -ENOTDIR, "%s: not a folder", host_path);
     int r = tree_put_dir(t, path, 0755, e);
-    return r < 0 ? r : put_entries(t, path, host_path, EROFS_DEPTH_MAX, e);
+    return r < 0 ? r : put_entries(t, path, host_path, EROFS_DEPTH_MAX, skip, e);
+}
+
+int tree_put_dir_from(struct tree *t, const char *path, const char *host_path, struct err *e)
+{
+    return put_dir_from(t, path, host_path, NULL, e);
+}
+
+int tree_put_dir_but(struct tree *t, const char *path, const char *host_path,
+                     bool (*is_skipped)(const char *name), struct err *e)
+{
+    return put_dir_from(t, path, host_path, is_skipped, e);
 }
 
 const struct erofs_node *tree_find(const struct tree *t, const char *path)

@@ -30,6 +30,10 @@ NONNULL MUST_CHECK int tree_put_dir(struct tree *t, const char *path, uint16_t p
 NONNULL MUST_CHECK int tree_put_dir_from(struct tree *t, const char *path, const char *host_path,
                                          struct err *e);
 
+/* The same without what is_skipped says of a name; what the tree has already stays. */
+NONNULL MUST_CHECK int tree_put_dir_but(struct tree *t, const char *path, const char *host_path,
+                                        bool (*is_skipped)(const char *name), struct err *e);
+
 /* What is at a path, or NULL; follows no links. */
 NONNULL const struct erofs_node *tree_find(const struct tree *t, const char *path);
 NONNULL struct erofs_node *tree_root(struct tree *t);

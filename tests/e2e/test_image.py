@@ -121,6 +121,13 @@ def test_config(skerry, store, program, tmp_path):
     ('{"Args": [1]}', "Args[0]: must be a string, not an integer"),
     ('{"Files": ["missing.txt"]}', "missing.txt: No such file"),
     ('{"Args": [', "config.json:1:"),
+    ('{"RunConfig": {"Memry": "1G"}}', "RunConfig: unknown key 'Memry' (did you mean 'Memory'?)"),
+    ('{"RunConfig": {"CPUs": 65}}', "RunConfig.CPUs"),
+    ('{"Mounts": {"a": "/b"}}', "key 'Mounts' means nothing here: there are no volumes"),
+    ('{"NSS": ["../x"]}', "NSS[0]: '../x' is no name of a service"),
+    ('{"NSS": ["compat"]}', "is a static program"),
+    ('{"Timezone": "../../etc/shadow"}', "'../../etc/shadow' is not in /usr/share/zoneinfo"),
+    ('{"Timezone": "Mars/Base"}', "'Mars/Base' is not in"), ('{"Defaults": 1}', "Defaults"),
 ])
 def test_bad_config(skerry, store, program, tmp_path, text, wanted):
     config = tmp_path / "config.json"
@@ -170,6 +177,180 @@ def test_library_path_of_the_image(skerry, store, tmp_path):
     assert "/own/libown.so.1" in files and any(p.endswith("/libc.so.6") for p in files)
 
 
+def write_script(path, *lines):
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_libraries_for_better_processors(skerry, store, tmp_path):
+    """Beside a library, those in glibc-hwcaps; what a packed module needs, where it is found."""
+    lib = tmp_path / "lib"
+    (lib / "glibc-hwcaps/x86-64-v3").mkdir(parents=True)
+    one = compile_c(lib / "libone.so.1", "int one(void) { return 0; }", "-shared", "-fPIC",
+                    "-Wl,-soname,libone.so.1")
+    shutil.copy(one, lib / "glibc-hwcaps/x86-64-v3")
+    program = compile_c(tmp_path / "prog", "int one(void); int main(void) { return one(); }", one,
+                        f"-Wl,-rpath,{lib}")
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    compile_c(modules / "zip.so", "int f(void) { return 0; }", "-shared", "-fPIC",
+              "-Wl,--no-as-needed", "-l:libz.so.1")
+    compile_c(modules / "lost.so", "int one(void); int g(void) { return one(); }", "-shared",
+              "-fPIC", compile_c(tmp_path / "libgone.so", "int one(void) { return 0; }", "-shared",
+                                 "-fPIC", "-Wl,-soname,libgone.so"))
+    (tmp_path / "config.json").write_text('{"Dirs": ["modules"]}')
+    create(skerry, "prog", program, "-c", tmp_path / "config.json")
+    files = files_of(skerry, "prog")
+    assert f"{lib}/libone.so.1" in files
+    assert f"{lib}/glibc-hwcaps/x86-64-v3/libone.so.1" in files
+    assert any(path.endswith("/libz.so.1") for path in files)
+
+
+def test_scripts(skerry, store, tmp_path):
+    shell = write_script(tmp_path / "a.sh", "#!/bin/sh -e", "exit 0")
+    create(skerry, "sh", shell, "-a", "x")
+    info = json.loads(skerry("image", "inspect", "sh", "--json").stdout)
+    assert info["program"] == "/bin/sh" and info["args"] == ["/bin/sh", "-e", "/a.sh", "x"]
+    files = files_of(skerry, "sh")
+    assert files["/a.sh"]["mode"] == 0o755 and any(p.endswith("/libc.so.6") for p in files)
+    # A script of a script, and env with words.
+    write_script(tmp_path / "b.sh", f"#!{shell} two words", "")
+    create(skerry, "nested", tmp_path / "b.sh")
+    info = json.loads(skerry("image", "inspect", "nested", "--json").stdout)
+    assert info["args"] == ["/bin/sh", "-e", str(shell), "two words", "/b.sh"]
+    write_script(tmp_path / "c.sh", "#!/usr/bin/env -S sh -e -u", "")
+    create(skerry, "env", tmp_path / "c.sh", "-e", "PATH=/nowhere:/bin")
+    info = json.loads(skerry("image", "inspect", "env", "--json").stdout)
+    assert info["args"] == ["/bin/sh", "-e", "-u", "/c.sh"]
+
+
+@pytest.mark.parametrize("line, wanted", [
+    ("#!/none/sh", "needs the interpreter '/none/sh', which its first line names"),
+    ("#!sh", "give its whole path"), ("#!", "names no interpreter"),
+    ("#!/bin/sh\r", "carriage return"), ("#!/usr/bin/env no-such-thing", "asks env for"),
+    ("#!/usr/bin/env -i sh", "only '-S NAME WORD...'"), ("#!/usr/bin/env A=b sh", "only '-S"),
+    ("#!SELF", "too deep"), ("#!/etc/passwd", "not there"),
+])
+def test_bad_scripts(skerry, store, tmp_path, line, wanted):
+    script = tmp_path / "script"
+    write_script(script, line.replace("SELF", str(script)))
+    r = skerry("image", "create", "x", script)
+    assert r.returncode == 1 and wanted in r.stderr, r.stderr
+    assert len(r.stderr.splitlines()) == 1
+
+
+def test_python_script_brings_its_library(skerry, store, tmp_path):
+    script = write_script(tmp_path / "s.py", "#!/usr/bin/python3", "import sqlite3")
+    create(skerry, "s", script)
+    names = {pathlib.PurePath(path).name for path in files_of(skerry, "s")}
+    assert "os.py" in names and "__pycache__" not in names
+    assert any(name.startswith("libsqlite3.so") for name in names)
+    (tmp_path / "config.json").write_text('{"Runtime": false}')
+    create(skerry, "bare", script, "-c", tmp_path / "config.json")
+    assert "/usr/lib" not in files_of(skerry, "bare")
+
+
+def test_what_is_asked_for(skerry, store, program, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"Defaults": false}')
+    create(skerry, "none", program, "-c", config)
+    assert "/etc" not in files_of(skerry, "none")
+    config.write_text('{"CACertificates": true, "Timezone": "Europe/Berlin"}')
+    wanted = [pathlib.Path("/etc/ssl/certs/ca-certificates.crt"),
+              pathlib.Path("/usr/share/zoneinfo/Europe/Berlin")]
+    r = skerry("image", "create", "all", program, "-c", config)
+    if all(path.exists() for path in wanted):
+        files = files_of(skerry, "all")
+        assert files[str(wanted[0])]["bytes"] == wanted[0].stat().st_size
+        assert files["/etc/localtime"]["bytes"] == wanted[1].stat().st_size
+    else:
+        assert r.returncode == 1 and "install the package" in r.stderr
+    config.write_text('{"NSS": ["hesiod"]}')
+    dynamic = compile_c(tmp_path / "dyn", "int main(void) { return 0; }")
+    create(skerry, "nss", dynamic, "-c", config)
+    assert any(path.endswith("/libnss_hesiod.so.2") for path in files_of(skerry, "nss"))
+    config.write_text('{"NSS": ["nosuch"]}')
+    r = skerry("image", "create", "nss", dynamic, "-c", config)
+    assert r.returncode == 1 and "needs the library 'libnss_nosuch.so.2'" in r.stderr
+
+
+def test_tree_and_copy(skerry, store, program, tmp_path):
+    site = tmp_path / "site"
+    (site / "sub/deep").mkdir(parents=True)
+    (site / "sub/a.txt").write_text("a" * 9000)
+    (site / "link").symlink_to("sub/a.txt")
+    config = tmp_path / "config.json"
+    config.write_text('{"MapDirs": {"site": "/srv"}}')
+    made = create(skerry, "hello", program, "-c", config)
+    r = skerry("image", "tree", "hello", "/srv")
+    assert r.stdout == ("/srv\n├── link -> sub/a.txt\n└── sub\n    ├── a.txt (9000)\n"
+                        "    └── deep\n\n2 folders, 2 files\n")
+    top = json.loads(skerry("image", "tree", "hello", "/srv", "--json").stdout)
+    assert [entry["name"] for entry in top["entries"]] == ["link", "sub"]
+    assert top["entries"][1]["entries"][0] == {"name": "a.txt", "kind": "file", "mode": 0o644,
+                                               "bytes": 9000}
+    out = tmp_path / "out"
+    assert skerry("image", "cp", "hello:/srv", out).returncode == 0
+    assert (out / "sub/a.txt").read_text() == "a" * 9000 and (out / "sub/deep").is_dir()
+    assert os.readlink(out / "link") == "sub/a.txt"
+    assert skerry("image", "cp", f"{made['digest']}:/srv/link", out).returncode == 0
+    assert (out / "link").read_text() == "a" * 9000 and not (out / "link").is_symlink()
+    r = skerry("image", "cp", "hello:/hello", out / "sub/a.txt", "--json")
+    assert json.loads(r.stdout)["path"] == "/hello"
+    assert (out / "sub/a.txt").read_bytes() == program.read_bytes()
+    assert os.access(out / "sub/a.txt", os.X_OK)
+    for words, wanted in [(("hello", out), "must be IMAGE:PATH"),
+                          (("hello:/none", out), "/none: No such file"),
+                          (("hello:/srv", tmp_path / "no/where"), "no: No such file"),
+                          (("hello:/srv", program), "cannot copy to")]:
+        r = skerry("image", "cp", *words)
+        assert r.returncode == 1 and wanted in r.stderr, r.stderr
+
+
+def test_copy_does_not_follow_what_is_there(skerry, store, program, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/file").write_text("new")
+    (tmp_path / "config.json").write_text('{"MapDirs": {"site": "/srv"}}')
+    create(skerry, "hello", program, "-c", tmp_path / "config.json")
+    (tmp_path / "out/srv").mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_text("old")
+    (tmp_path / "out/srv/file").symlink_to(victim)
+    assert skerry("image", "cp", "hello:/srv", tmp_path / "out").returncode == 0
+    assert victim.read_text() == "old" and (tmp_path / "out/srv/file").read_text() == "new"
+
+
+def test_diff(skerry, store, program, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in ("same", "gone", "longer", "other", "mode"):
+        (site / name).write_text(name)
+    (tmp_path / "config.json").write_text('{"MapDirs": {"site": "/s"}}')
+    create(skerry, "a", program, "-c", tmp_path / "config.json")
+    r = skerry("image", "diff", "a", "a")
+    assert (r.returncode, r.stdout) == (0, "")
+    (site / "gone").unlink()
+    (site / "longer").write_text("much longer")
+    (site / "other").write_text("OTHER")
+    (site / "mode").chmod(0o755)
+    (site / "new").write_text("new")
+    create(skerry, "b", program, "-c", tmp_path / "config.json", "-a", "x")
+    r = skerry("image", "diff", "a", "b")
+    assert r.returncode == 1
+    assert r.stdout.splitlines() == [
+        "* args: /hello -> /hello x", "- /s/gone (4)", "* /s/longer: contents, 6 -> 11 bytes",
+        "* /s/mode: mode, -0644 -> -0755, 4 -> 4 bytes", "+ /s/new (3)",
+        "* /s/other: contents, 5 -> 5 bytes"]
+    r = skerry("image", "diff", "a", "b", "--json")
+    told = {o.get("path"): o for o in json.loads(r.stdout)}
+    assert r.returncode == 1 and len(told) == 6
+    assert told["/s/new"]["change"] == "added" and told["/s/gone"]["change"] == "removed"
+    assert told["/s/mode"]["old"]["mode"] == 0o644 and told["/s/mode"]["new"]["mode"] == 0o755
+    r = skerry("image", "diff", "a", "none")
+    assert r.returncode == 2 and "no image 'none'" in r.stderr
+
+
 def test_interpreter_missing(skerry, store, tmp_path):
     program = compile_c(tmp_path / "odd", "int main(void) { return 0; }",
                         "-Wl,--dynamic-linker=/lib/ld-none.so.1")
@@ -179,11 +360,12 @@ def test_interpreter_missing(skerry, store, tmp_path):
 
 
 def test_not_a_program(skerry, store, tmp_path):
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh\necho\n")
     arm = tmp_path / "arm"
     arm.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(100))
-    for words, wanted in [((script,), "is a script"), ((tmp_path,), "is a folder"),
+    arm.chmod(0o755)
+    plain = tmp_path / "plain"
+    plain.write_bytes(pathlib.Path("/bin/true").read_bytes())
+    for words, wanted in [((plain,), "is not executable: chmod +x"), ((tmp_path,), "is a folder"),
                           ((tmp_path / "none",), "No such file"), ((arm,), "ARM64"),
                           ((), "no program")]:
         r = skerry("image", "create", "x", *words)

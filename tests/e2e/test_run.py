@@ -183,7 +183,7 @@ def test_what_cannot_be_run(skerry, image, guest, tmp_path, monkeypatch):
     script.write_text("#!/bin/sh\n")
     for words, wanted in [(("nothing",), "'nothing' is neither a file here nor an image"),
                           (("./nothing",), "./nothing: No such file"),
-                          ((script,), "is a script"), ((tmp_path,), "is a folder"),
+                          ((script,), "is not executable"), ((tmp_path,), "is a folder"),
                           ((image, "-c", "config.json"), "-c is for making an image"),
                           ((image, "--kernel", script), "not an ELF file"),
                           ((image, "--kernel", "/none"), "kernel /none: No such file"),
@@ -367,6 +367,47 @@ def test_program_gets_what_was_given(skerry, talker, tmp_path):
     assert r.returncode == 7, r.stdout + r.stderr
     assert r.stdout.split("\n")[:-1] == ["arg=/talker", "arg=7", "arg=two words", "env=A=2",
                                          "env=B=x y%", "file=contents"]
+
+
+def test_run_config(skerry, guest, image, tmp_path):
+    config = tmp_path / "config.json"
+    port = free_port()
+    for run, words, wanted in [
+            ({"Memory": "64M", "CPUs": 2, "Trace": True, "Accel": "tcg"}, (), (64 << 20, 2)),
+            ({"Memory": "64M"}, ("-m", "32M"), (32 << 20, 1)),
+            ({"Ports": [f"{port}:80"], "UDPPorts": [str(port)]}, (), (128 << 20, 1))]:
+        config.write_text(json.dumps({"RunConfig": run}))
+        r = skerry("run", tmp_path / "hello", "-c", config, "--json", *words)
+        told = json.loads(r.stderr.splitlines()[-1])
+        assert r.returncode == 0, r.stderr
+        assert (told["memory_bytes"], told["cpus"]) == wanted
+        assert (" skerry.trace" in r.stdout) == ("Trace" in run)
+    for run, wanted in [({"Memory": "64"}, "RunConfig.Memory: '64' must be"),
+                        ({"Ports": ["x"]}, "port 'x' must be"),
+                        ({"Accel": "xen"}, "RunConfig.Accel: 'xen'")]:
+        config.write_text(json.dumps({"RunConfig": run}))
+        r = skerry("run", tmp_path / "hello", "-c", config)
+        assert r.returncode == 125 and wanted in r.stderr, r.stderr
+
+
+SCRIPTS = {
+    "sh": ("#!/bin/sh", 'echo "$0 $1"; exit 3', "/script x\n"),
+    "python": ("#!/usr/bin/env python3",
+               "import sqlite3, sys; print(sys.argv); sys.exit(3)", "['/script', 'x']\n"),
+    "perl": ("#!/usr/bin/perl -w", 'use POSIX; print floor(3.5), "$0 @ARGV\\n"; exit 3;',
+             "3/script x\n"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts(skerry, tmp_path, monkeypatch, name):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    line, text, wanted = SCRIPTS[name]
+    script = tmp_path / "script"
+    script.write_text(f"{line}\n{text}\n")
+    script.chmod(0o755)
+    r = skerry("run", script, "-m", "256M", "-a", "x")
+    assert r.returncode == 3 and r.stdout == wanted, r.stdout + r.stderr
 
 
 def test_image_gets_more_at_run(skerry, talker):
