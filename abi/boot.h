@@ -10,6 +10,8 @@
  *     skerry.host=NAME                         host name (default "skerry")
  *     skerry.epoch=SECONDS.NANOS               wall clock at start (there is no RTC on microvm)
  *     skerry.tsc_khz=N                         TSC frequency when the host knows it
+ *     skerry.smp=N                             CPUs of the machine, 1 to BOOT_CPUS_MAX, whose local
+ *                                               APIC ids are 0 to N - 1 (default 1: others rest)
  *     skerry.env=NAME=VALUE                    added to the manifest's environment, may repeat
  *     skerry.arg=VALUE                         added to the manifest's arguments, may repeat
  *     skerry.trace                             print system calls on the console
@@ -41,5 +43,6 @@ enum {
     BOOT_CONSOLE_TERM = 0x14,
     BOOT_STATUS_PORT = 0xe9,
     BOOT_POWEROFF_PORT = 0x501,
+    BOOT_CPUS_MAX = 64,
     BOOT_CMDLINE_MAX = 4096, // bytes, with the final NUL
 };

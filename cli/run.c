@@ -43,7 +43,7 @@ static const char options_text[] =
     "                      forward a port of this machine (of 127.0.0.1) to the program;\n"
     "                      may repeat\n"
     "  -m, --memory SIZE   memory of the machine, as 64M or 1G (default 128M)\n"
-    "      --cpus N        processors of the machine (default 1)\n"
+    "      --smp N         processors of the machine (default 1); --cpus is the same\n"
     "  -c, --config FILE   what else goes in: config.json\n"
     "  -a, --arg ARG       argument of the program, may repeat\n"
     "  -e, --env K=V       environment variable, may repeat\n"
@@ -155,7 +155,7 @@ static int take_option(struct request *q, int c, char **argv)
         return CLI_OK;
     case OPTION_CPUS:
         if (!number(&text, "", INSTANCE_CPUS_MAX, &n))
-            return cli_usage("run", "--cpus '%s': must be 1 to %d", optarg, INSTANCE_CPUS_MAX);
+            return cli_usage("run", "--smp '%s': must be 1 to %d", optarg, INSTANCE_CPUS_MAX);
         q->instance.cpus = (uint32_t)n;
         return CLI_OK;
     case OPTION_ACCEL:
@@ -496,6 +496,7 @@ int cli_run(int argc, char **argv)
 {
     static const struct option options[] = {{"port", required_argument, NULL, 'p'},
                                             {"memory", required_argument, NULL, 'm'},
+                                            {"smp", required_argument, NULL, OPTION_CPUS},
                                             {"cpus", required_argument, NULL, OPTION_CPUS},
                                             {"config", required_argument, NULL, 'c'},
                                             {"arg", required_argument, NULL, 'a'},

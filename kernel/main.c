@@ -12,6 +12,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/machine.h"
 #include "kernel/arch/x86_64/pt.h"
+#include "kernel/arch/x86_64/smp.h"
 #include "kernel/boot/manifest.h"
 #include "kernel/boot/memory.h"
 #include "kernel/boot/params.h"
@@ -125,6 +126,7 @@ static void start_program(UNUSED void *ctx)
                                       .argc = m.argc,
                                       .envp = m.envp,
                                       .envc = m.envc};
+    smp_wait();
     const char *why;
     r = process_start(&spec, &why);
     if (r < 0)
@@ -148,6 +150,7 @@ void kernel_main(uint32_t start_info_phys)
     apic_init_cpu();
     clock_init();
     timers_init(&boot_cpu);
+    smp_start(boot_params.cpus);
     r = kthread_start("start", start_program, NULL);
     if (r < 0)
         panic("out of memory at start");

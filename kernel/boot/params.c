@@ -135,6 +135,16 @@ static bool parse_tsc(char *value, struct boot_params *r)
     return number(&p, 100 * 1000 * 1000, &r->tsc_khz) && r->tsc_khz >= 1000 && *p == '\0';
 }
 
+static bool parse_smp(char *value, struct boot_params *r)
+{
+    const char *p = value;
+    uint64_t n;
+    if (!number(&p, BOOT_CPUS_MAX, &n) || n == 0)
+        return false;
+    r->cpus = (unsigned)n;
+    return *p == '\0';
+}
+
 static bool parse_env(char *value, struct boot_params *r)
 {
     if (r->env_count == PARAM_ENVS_MAX || value[0] == '=' || strchr(value, '=') == NULL)
@@ -179,10 +189,15 @@ static const struct {
     const char *name;
     bool (*parse)(char *value, struct boot_params *r); // value behind the '='
 } words[] = {
-    {"skerry.ip=", parse_ip},       {"skerry.dns=", parse_dns},
-    {"skerry.host=", parse_host},   {"skerry.epoch=", parse_epoch},
-    {"skerry.tsc_khz=", parse_tsc}, {"skerry.env=", parse_env},
-    {"skerry.arg=", parse_arg},     {"virtio_mmio.device=", parse_mmio},
+    {"skerry.ip=", parse_ip},
+    {"skerry.dns=", parse_dns},
+    {"skerry.host=", parse_host},
+    {"skerry.epoch=", parse_epoch},
+    {"skerry.tsc_khz=", parse_tsc},
+    {"skerry.env=", parse_env},
+    {"skerry.smp=", parse_smp},
+    {"skerry.arg=", parse_arg},
+    {"virtio_mmio.device=", parse_mmio},
     {"skerry.trial=", parse_trial},
 };
 
@@ -206,7 +221,7 @@ static bool parse_word(char *word, struct boot_params *r)
 
 int params_parse(char *line, struct boot_params *ret, const char **ret_bad)
 {
-    *ret = (struct boot_params){.dhcp = true, .host = "skerry"};
+    *ret = (struct boot_params){.dhcp = true, .cpus = 1, .host = "skerry"};
     while (*line != '\0') {
         while (*line == ' ')
             line++;

@@ -20,8 +20,9 @@ struct boot_params {
     char host[64];
     uint64_t epoch_ns; // 0: unknown
     uint64_t tsc_khz;  // 0: measure
+    unsigned cpus;     // 1..BOOT_CPUS_MAX
     bool trace;
-    const char *trial; // boot/trial.h; NULL: none
+    const char *trial;               // boot/trial.h; NULL: none
     const char *env[PARAM_ENVS_MAX]; // into the parsed copy of the line
     unsigned env_count;
     const char *args[PARAM_ARGS_MAX];

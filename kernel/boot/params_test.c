@@ -18,7 +18,7 @@ static void test_all(struct test *t)
 {
     CHECK_EQ(t,
              parse("console=ttyS0 skerry.ip=10.1.2.3/24,10.1.2.1  skerry.dns=1.1.1.1,8.8.4.4 "
-                   "skerry.host=web skerry.epoch=1700000000.5 skerry.tsc_khz=2400000 "
+                   "skerry.host=web skerry.epoch=1700000000.5 skerry.tsc_khz=2400000 skerry.smp=4 "
                    "skerry.env=A=b%20c%25 skerry.arg= skerry.arg=-x skerry.trace "
                    "virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0x1000:5"),
              0);
@@ -27,6 +27,7 @@ static void test_all(struct test *t)
     CHECK_STR(t, p.host, "web");
     CHECK_EQ(t, p.epoch_ns, 1700000000500000000);
     CHECK_EQ(t, p.tsc_khz, 2400000);
+    CHECK_EQ(t, p.cpus, 4);
     CHECK(t, p.env_count == 1 && p.arg_count == 2 && p.trace);
     CHECK_STR(t, p.env[0], "A=b c%");
     CHECK_STR(t, p.args[0], "");
@@ -38,7 +39,7 @@ static void test_all(struct test *t)
 static void test_default(struct test *t)
 {
     CHECK_EQ(t, parse(""), 0);
-    CHECK(t, p.dhcp && !p.trace && p.epoch_ns == 0 && p.tsc_khz == 0);
+    CHECK(t, p.dhcp && !p.trace && p.epoch_ns == 0 && p.tsc_khz == 0 && p.cpus == 1);
     CHECK_STR(t, p.host, "skerry");
     CHECK_EQ(t, parse("quiet %zz foo=%"), 0); // others' words are not looked at
 }
@@ -58,6 +59,9 @@ static void test_bad(struct test *t)
         "skerry.epoch=x",
         "skerry.epoch=1.5x",
         "skerry.tsc_khz=0",
+        "skerry.smp=0",
+        "skerry.smp=65",
+        "skerry.smp=4x",
         "skerry.env=A",
         "skerry.env==b",
         "skerry.env=A=%0",

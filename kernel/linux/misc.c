@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/smp.h"
 #include "kernel/boot/params.h"
 #include "kernel/drivers/random.h"
 #include "kernel/linux/process.h"
@@ -361,13 +362,22 @@ static bool task_exists(int tid)
     return found;
 }
 
+static uint64_t all_cpus(void)
+{
+    return cpu_count == CPUS_MAX ? UINT64_MAX : (1ull << cpu_count) - 1;
+}
+
 int64_t sys_sched_getaffinity(const uint64_t arg[static 6])
 {
-    uint64_t mask = cpu_count == 64 ? UINT64_MAX : (1ull << cpu_count) - 1;
-    uint64_t bytes = arg[1];
+    uint64_t mask = 0, bytes = arg[1];
     if (bytes % sizeof(mask) != 0 || bytes * 8 < cpu_count)
         return -EINVAL;
-    if (!task_exists((int)arg[0]))
+    struct task *t = (int)arg[0] != 0 ? task_find((int)arg[0]) : current();
+    if (t != NULL)
+        mask = sched_allowed(t) & all_cpus();
+    if ((int)arg[0] != 0)
+        task_find_end();
+    if (t == NULL)
         return -ESRCH;
     if (copy_to_user(arg[2], &mask, sizeof(mask)) < 0)
         return -EFAULT;
@@ -376,15 +386,16 @@ int64_t sys_sched_getaffinity(const uint64_t arg[static 6])
 
 int64_t sys_sched_setaffinity(const uint64_t arg[static 6])
 {
-    uint64_t mask = 0, all = cpu_count == 64 ? UINT64_MAX : (1ull << cpu_count) - 1;
-    if (copy_from_user(&mask, arg[2], MIN(arg[1], sizeof(mask))) < 0)
+    uint64_t mask = 0;
+    if (copy_from_user(&mask, arg[2], MIN((uint64_t)(uint32_t)arg[1], sizeof(mask))) < 0)
         return -EFAULT;
-    if (!task_exists((int)arg[0]))
-        return -ESRCH;
-    if ((mask & all) == 0)
-        return -EINVAL;
-    // Narrowing to some of several CPUs would have to be obeyed.
-    return (mask & all) == all ? 0 : -EINVAL;
+    mask &= all_cpus();
+    struct task *t = (int)arg[0] != 0 ? task_find((int)arg[0]) : current();
+    if (t != NULL && mask != 0)
+        sched_allow(t, mask);
+    if ((int)arg[0] != 0)
+        task_find_end();
+    return t == NULL ? -ESRCH : mask == 0 ? -EINVAL : 0;
 }
 
 enum { SCHED_OTHER = 0, SCHED_FIFO = 1, SCHED_RR = 2, SCHED_BATCH = 3, SCHED_IDLE = 5 };
@@ -452,25 +463,53 @@ int64_t sys_getrandom(const uint64_t arg[static 6])
     return (int64_t)done;
 }
 
+static void serialize(UNUSED const void *arg)
+{
+    (void)cpuid(0, 0); // for SYNC_CORE; the interrupt's locked instructions are the full barrier
+}
+
+/* Linux 6.1 kernel/sched/membarrier.c, without the restartable sequences. */
 int64_t sys_membarrier(const uint64_t arg[static 6])
 {
-    enum { QUERY = 0, GLOBAL = 1, PRIVATE_EXPEDITED = 8, REGISTER_PRIVATE_EXPEDITED = 16 };
-    static uint32_t registered;
+    enum {
+        QUERY = 0,
+        GLOBAL = 1,
+        GLOBAL_EXPEDITED = 2,
+        REGISTER_GLOBAL_EXPEDITED = 4,
+        PRIVATE_EXPEDITED = 8,
+        REGISTER_PRIVATE_EXPEDITED = 16,
+        PRIVATE_EXPEDITED_SYNC_CORE = 32,
+        REGISTER_PRIVATE_EXPEDITED_SYNC_CORE = 64,
+        ALL = 127,
+    };
+    struct mm *mm = current()->process->mm;
+    const uint32_t command = (uint32_t)arg[0];
+    uint64_t others = smp_others();
     if (arg[1] != 0)
         return -EINVAL;
-    // Other CPUs would have to be interrupted; with one, entering the kernel was the barrier.
-    bool single = cpu_count == 1;
-    switch ((int)arg[0]) {
+    switch (command) {
     case QUERY:
-        return single ? GLOBAL | PRIVATE_EXPEDITED | REGISTER_PRIVATE_EXPEDITED : 0;
-    case GLOBAL:
-        return single ? 0 : -EINVAL;
+        return ALL;
+    case REGISTER_GLOBAL_EXPEDITED:
     case REGISTER_PRIVATE_EXPEDITED:
-        registered = single;
-        return single ? 0 : -EINVAL;
+    case REGISTER_PRIVATE_EXPEDITED_SYNC_CORE:
+        __atomic_fetch_or(&mm->membarrier, command, __ATOMIC_SEQ_CST);
+        return 0;
     case PRIVATE_EXPEDITED:
-        return registered ? 0 : single ? -EPERM : -EINVAL;
+    case PRIVATE_EXPEDITED_SYNC_CORE:
+        if (!(__atomic_load_n(&mm->membarrier, __ATOMIC_RELAXED) & command * 2))
+            return -EPERM;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); // pairs with tlb_load
+        others &= __atomic_load_n(&mm->cpus, __ATOMIC_RELAXED);
+        break;
+    case GLOBAL:
+    case GLOBAL_EXPEDITED: // every CPU: more than asked for
+        break;
     default:
         return -EINVAL;
     }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (others != 0)
+        smp_call(others, serialize, NULL);
+    return 0;
 }

@@ -21,6 +21,7 @@ struct mm {
     uint64_t brk_start, brk; // bytes; protected by lock
     uint64_t map_top;        // mappings without an address are put below; immutable after exec
     uint64_t stack_limit;    // bytes; RLIMIT_STACK
+    uint32_t membarrier;     // atomic: membarrier(2)'s registrations
 };
 
 MUST_CHECK struct mm *mm_new(void);

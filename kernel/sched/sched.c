@@ -197,33 +197,35 @@ static bool steal(struct cpu *c)
     return false;
 }
 
-static void wake(struct task *t, bool notify)
+static bool wake(struct task *t, bool notify)
 {
     struct sched_task *s = t->sched;
     uint64_t flags = irq_save();
     struct runq *q = lock_queue_of(s);
     struct cpu *c = s->cpu;
-    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_SLEEPING) {
+    bool slept = __atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_SLEEPING;
+    if (slept) {
         __atomic_store_n(&s->state, TASK_RUNNING, __ATOMIC_RELAXED);
         if (!s->queued) {
             move(q, s, choose(s));
             irq_restore(flags);
-            return;
+            return true;
         }
     }
     if (notify && c->current == t && c != this_cpu())
         apic_kick(c);
     spin_unlock_irqrestore(&q->lock, flags);
+    return slept;
 }
 
-void task_wake(struct task *t)
+bool task_wake(struct task *t)
 {
-    wake(t, false);
+    return wake(t, false);
 }
 
 void task_notify(struct task *t)
 {
-    wake(t, true);
+    (void)wake(t, true);
 }
 
 uint64_t sched_allowed(struct task *t)

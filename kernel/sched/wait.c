@@ -47,8 +47,8 @@ void waitq_wake(struct waitq *q, uint32_t events, unsigned exclusive_max)
 
 static bool wake_task(struct waiter *w, UNUSED uint32_t events)
 {
-    task_wake(CONTAINER_OF(w, struct task_waiter, w)->task);
-    return true;
+    // One that was woken already answers for what woke it: this is for the next.
+    return task_wake(CONTAINER_OF(w, struct task_waiter, w)->task);
 }
 
 void task_wait_begin(struct task_waiter *tw, struct waitq *q, uint32_t events, bool exclusive)

@@ -58,7 +58,8 @@ void task_cancel_sleep(void);
 /* Sleep until task_wake: 0 woken; -EINTR a signal is to be delivered (only if interruptible);
  * -ETIMEDOUT deadline (DEADLINE_NEVER: none). Wakes may be spurious. */
 MUST_CHECK int task_sleep(uint64_t deadline_ns, bool interruptible);
-NONNULL void task_wake(struct task *t);
+/* True when it was asleep, or on the point of it: it looks at its condition after this. */
+NONNULL bool task_wake(struct task *t);
 
 /* Sleep until `cond` holds: 0, -EINTR or -ETIMEDOUT. cond is evaluated many times, without locks
  * unless it takes them. */

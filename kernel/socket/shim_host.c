@@ -118,11 +118,12 @@ void waitq_wake(struct waitq *q, uint32_t events, unsigned exclusive_max)
     spin_unlock(&q->lock);
 }
 
-void task_wake(struct task *t)
+bool task_wake(struct task *t)
 {
     struct host_task *h = CONTAINER_OF(t, struct host_task, task);
     h->woken = true;
     pthread_cond_signal(&h->cond);
+    return true;
 }
 
 static bool wake_task(struct waiter *w, uint32_t events UNUSED)

@@ -322,12 +322,13 @@ void task_wait_end(struct task_waiter *tw, struct waitq *q)
     waitq_remove(q, &tw->w);
 }
 
-void task_wake(struct task *t)
+bool task_wake(struct task *t)
 {
     pthread_mutex_lock(&world);
     CONTAINER_OF(t, struct host_task, task)->woken = true;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&world);
+    return true;
 }
 
 void task_prepare_sleep(void)

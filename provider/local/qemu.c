@@ -144,6 +144,8 @@ static int make_line(const struct qemu_request *q, struct line *l, struct err *e
              (unsigned long long)q->epoch_seconds, q->epoch_nanos);
     if (q->tsc_khz != 0)
         line_add(l, " skerry.tsc_khz=%u", q->tsc_khz);
+    if (s->cpus > 1)
+        line_add(l, " skerry.smp=%u", s->cpus);
     line_net(l, &s->net);
     if (s->trace)
         line_add(l, " skerry.trace");
@@ -192,7 +194,7 @@ static void machine_words(const struct qemu_request *q, struct qemu_command *c)
 {
     word(c, "%s", q->program);
     pair(c, "-M", "microvm,acpi=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=on");
-    pair(c, "-accel", q->kvm ? "kvm" : "tcg");
+    pair(c, "-accel", q->kvm ? "kvm" : q->spec->cpus > 1 ? "tcg,thread=multi" : "tcg");
     // Not every KVM can set what "max" then promises in IA32_ARCH_CAPABILITIES.
     pair(c, "-cpu", q->kvm ? "max,arch-capabilities=off" : "max");
     word(c, "-m");

@@ -35,13 +35,15 @@ def on_host(program, tmp_path):
     return status, r.stdout
 
 
+@pytest.mark.parametrize("cpus", [1, 4])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_same_as_linux(name, built, tmp_path):
+def test_same_as_linux(name, cpus, built, tmp_path):
     program = built(name)
     if not (BUILD / "kernel.elf").exists():
         pytest.skip("no kernel.elf in this build")
     status, output = on_host(program, tmp_path)
-    r = subprocess.run([str(BUILD / "skerry"), "run", str(program), "-m", "256M"],
+    r = subprocess.run([str(BUILD / "skerry"), "run", str(program), "-m", "256M",
+                        "--smp", str(cpus)],
                        capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     assert r.stdout.decode(errors="replace").splitlines() == \
         output.decode(errors="replace").splitlines(), r.stderr.decode(errors="replace")

@@ -170,7 +170,7 @@ def test_forwarded_port_listens(image, guest):
     (("x", "-p", "0"), "port '0'"), (("x", "-p", "70000"), "port '70000'"),
     (("x", "-p", "80:x"), "port '80:x'"), (("x", "-p", "1.2.3:80"), "port '1.2.3:80'"),
     (("x", "-m", "64"), "memory '64'"), (("x", "-m", "1M"), "memory '1M'"),
-    (("x", "--cpus", "0"), "--cpus '0'"), (("x", "--accel", "xen"), "--accel 'xen'"),
+    (("x", "--smp", "0"), "--smp '0'"), (("x", "--accel", "xen"), "--accel 'xen'"),
     (("x", "--gdb=0"), "--gdb '0'"), (("x", "--nothing"), "unknown option '--nothing'"),
 ])
 def test_usage(skerry, guest, words, wanted):

@@ -82,7 +82,9 @@ int main(void)
     signal(SIGALRM, on_tick);
     const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &often, NULL);
-    all = keep((void *)7) != NULL;
+    all = true;
+    for (int i = 0; i < 50 && (i == 0 || ticks <= 3); i++) // a busy host gives few ticks a time
+        all = all && keep((void *)7) != NULL;
     setitimer(ITIMER_REAL, &never, NULL);
     show_bool("kept across signals", all);
     show_bool("signals came", ticks > 3);

@@ -72,6 +72,11 @@ void console_write(const void *data, size_t len)
     spin_unlock_irqrestore(&output_lock, flags);
 }
 
+void console_break_lock(void)
+{
+    output_lock = (struct spinlock){0};
+}
+
 void kprintf(const char *format, ...)
 {
     char line[LINE_MAX];

@@ -2,6 +2,7 @@
 #pragma once
 /* One CPU's own state, reached through GS, and the registers that an entry into the kernel saves.
  */
+#include "abi/boot.h"
 #include "base/base.h"
 #include "kernel/arch/x86_64/offsets.h"
 #include "kernel/sched/task.h"
@@ -68,7 +69,7 @@ struct tss {
 } PACKED;
 _Static_assert(sizeof(struct tss) == 104, "SDM volume 3, 7.7");
 
-enum { CPUS_MAX = 64, IST_COUNT = 2, GDT_WORDS = 7 };
+enum { CPUS_MAX = BOOT_CPUS_MAX, IST_COUNT = 2, GDT_WORDS = 7 };
 
 struct mm;
 struct runq;

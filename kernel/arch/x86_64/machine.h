@@ -6,6 +6,7 @@
 
 void console_init(void);       // output works from here on
 void console_input_init(void); // needs the interrupt controllers
+void console_break_lock(void); // for panics: whoever held it was stopped
 NORETURN void power_off(void);
 
 /* The host asked for this signal to the program (kernel/linux/signal.c). Work context. */

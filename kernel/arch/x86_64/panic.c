@@ -6,6 +6,7 @@
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/arch/x86_64/smp.h"
 #include "kernel/mm/layout.h"
 
 enum { DEPTH_MAX = 24, TEXT_MAX = 256 };
@@ -53,10 +54,18 @@ static void registers(const struct regs *r)
 
 NORETURN static void give_up(const struct regs *r, uint64_t rbp, const char *format, va_list args)
 {
-    static uint32_t panicking; // atomic
+    static uint32_t panicking; // atomic: 1 + the number of the CPU that does
+    uint32_t me = 1 + (cpuid(1, 0).b >> 24), nobody = 0;
     irq_off();
-    if (__atomic_exchange_n(&panicking, 1, __ATOMIC_RELAXED) != 0)
-        power_off(); // a panic in the panic
+    if (!__atomic_compare_exchange_n(&panicking, &nobody, me, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED)) {
+        if (nobody == me)
+            power_off(); // a panic in the panic
+        for (;;)
+            __asm__ volatile("hlt"); // another CPU was first
+    }
+    smp_stop_others();
+    console_break_lock();
     char text[TEXT_MAX] = "panic ";
     fmt_v(text + 6, sizeof(text) - 6, format, args);
     kprintf("skerry: %s", text);

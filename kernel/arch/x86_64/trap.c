@@ -162,7 +162,7 @@ static void double_fault(struct regs *r)
 static COLD void exception(struct regs *r)
 {
     if (r->vector == TRAP_NMI)
-        return; // nobody sends one on purpose
+        smp_nmi();
     else if (r->vector == TRAP_DOUBLE)
         double_fault(r);
     else if (r->vector == TRAP_MACHINE)
