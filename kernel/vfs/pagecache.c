@@ -326,13 +326,40 @@ static void read_tail(struct pagecache *pc, uint64_t index)
     waitq_wake(&pc->wait, EV_IN, 1);
 }
 
+/* Read the window behind the last one, without waiting, and mark where the reader gets into it: the
+ * device works while the reader copies. */
+static void read_ahead(struct pagecache *pc)
+{
+    uint64_t first = __atomic_load_n(&pc->read_next, __ATOMIC_RELAXED);
+    uint64_t end = MIN(first + BLOCK_SEGS_MAX, (pc->plain_bytes + PAGE_SIZE - 1) / PAGE_SIZE);
+    if (first >= end)
+        return;
+    read_plain(pc, first, (unsigned)(end - first));
+    __atomic_store_n(&pc->read_next, end, __ATOMIC_RELAXED);
+    struct page *p = find(pc, first);
+    if (p != NULL) {
+        __atomic_fetch_or(&p->state, PG_AHEAD, __ATOMIC_RELAXED);
+        page_put(p);
+    }
+}
+
+/* A page was looked up that says something about what comes next. */
+static void looked_up(struct pagecache *pc, struct page *p)
+{
+    __atomic_fetch_or(&p->state, PG_USED, __ATOMIC_RELAXED);
+    if (__atomic_fetch_and(&p->state, (uint16_t)~PG_AHEAD, __ATOMIC_RELAXED) & PG_AHEAD)
+        read_ahead(pc);
+}
+
 /* What to read for the page at index: *ret_first and how many. A reader that goes on in order gets
- * twice the last window, another the missing pages around its place. */
-static unsigned window(struct pagecache *pc, uint64_t index, uint64_t *ret_first)
+ * twice the last window (*ret_ordered), another the missing pages around its place. */
+static unsigned window(struct pagecache *pc, uint64_t index, uint64_t *ret_first,
+                       bool *ret_ordered)
 {
     uint32_t last = __atomic_load_n(&pc->read_window, __ATOMIC_RELAXED);
     uint64_t first = index, end = (pc->plain_bytes + PAGE_SIZE - 1) / PAGE_SIZE;
-    if (index != 0 && index == __atomic_load_n(&pc->read_next, __ATOMIC_RELAXED)) {
+    *ret_ordered = index != 0 && index == __atomic_load_n(&pc->read_next, __ATOMIC_RELAXED);
+    if (*ret_ordered) {
         last = MIN(last * 2, (uint32_t)BLOCK_SEGS_MAX);
         end = MIN(end, index + last);
     } else {
@@ -405,8 +432,11 @@ int pagecache_get(struct pagecache *pc, uint64_t index, struct page **ret)
             return -ENOMEM; // nothing could be inserted twice: memory is short
         if (index * PAGE_SIZE < pc->plain_bytes) {
             uint64_t first;
-            unsigned pages = window(pc, index, &first);
+            bool ordered;
+            unsigned pages = window(pc, index, &first, &ordered);
             read_plain(pc, first, pages);
+            if (ordered)
+                read_ahead(pc);
         } else {
             read_tail(pc, index);
         }
@@ -415,8 +445,8 @@ int pagecache_get(struct pagecache *pc, uint64_t index, struct page **ret)
     int r = wait_read(pc, p);
     if (r < 0)
         return r;
-    if ((p->state & PG_USED) == 0)
-        __atomic_fetch_or(&p->state, PG_USED, __ATOMIC_RELAXED);
+    if ((p->state & (PG_USED | PG_AHEAD)) != PG_USED)
+        looked_up(pc, p);
     *ret = p;
     return 0;
 }

@@ -20,6 +20,7 @@ enum {
     PG_ERROR = 8,    // reading failed
     PG_USED = 16,    // looked up since the shrinker last saw it
     PG_LRU = 32,     // on the list of pages that may be dropped
+    PG_AHEAD = 64,   // who comes here in order wants more soon: read ahead
 };
 
 struct pagecache {
