@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Descriptors: close(2), dup(2), fcntl(2), ioctl(2), flock(2), pipe(2). */
+#include "kernel/linux/signal.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
+#include "kernel/vfs/async.h"
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/flock.h"
 #include "kernel/vfs/pipe.h"
@@ -85,6 +87,12 @@ enum {
     F_GETLK,
     F_SETLK,
     F_SETLKW,
+    F_SETOWN = 8,
+    F_GETOWN = 9,
+    F_SETSIG = 10,
+    F_GETSIG = 11,
+    F_SETOWN_EX = 15,
+    F_GETOWN_EX = 16,
     F_OFD_GETLK = 36,
     F_OFD_SETLK,
     F_OFD_SETLKW,
@@ -96,6 +104,7 @@ enum {
     F_RDLCK = 0,
     F_WRLCK = 1,
     F_UNLCK = 2,
+    SIGNALS_MAX = 64,
 };
 
 struct user_flock {
@@ -104,18 +113,20 @@ struct user_flock {
     int32_t pid;
 };
 
-static int64_t fcntl_setfl(struct file *f, uint32_t flags)
+static int64_t fcntl_setfl(struct file *f, int fd, uint32_t flags)
 {
     enum { CHANGEABLE = FILE_APPEND | FILE_NONBLOCK | FILE_DIRECT | OPEN_NOATIME };
-    // Signal-driven I/O is not offered: sockets would have to send SIGIO.
-    if (flags & OPEN_ASYNC)
-        return -EINVAL;
     bool in_tree = f->inode != NULL && (f->inode->mode & S_FMT) == S_REG;
     if ((flags & FILE_DIRECT) && in_tree)
         return -EINVAL;
     if ((flags & OPEN_NOATIME) && (f->flags & OPEN_NOATIME) == 0 && f->inode != NULL &&
         !inode_owner(f->inode))
         return -EPERM;
+    if ((flags ^ f->flags) & FILE_ASYNC) {
+        int r = async_enable(f, fd, (flags & FILE_ASYNC) != 0);
+        if (r < 0)
+            return r;
+    }
     uint32_t old = __atomic_load_n(&f->flags, __ATOMIC_RELAXED), new;
     do {
         new = (old & ~(uint32_t)CHANGEABLE) | (flags & CHANGEABLE);
@@ -222,6 +233,47 @@ static int64_t fcntl_setlease(const struct file *f, int kind)
     return kind == F_UNLCK ? -EAGAIN : -EINVAL;
 }
 
+// --- signal-driven I/O ---
+
+static int64_t getown(struct file *f)
+{
+    struct async_owner o = async_owner_get(f);
+    return o.type == F_OWNER_PGRP ? -o.id : o.id;
+}
+
+static int owner_set(struct file *f, struct async_owner o)
+{
+    if (o.id != 0 && !signal_owner_exists(o.type, o.id))
+        return -ESRCH;
+    return async_owner_set(f, o);
+}
+
+/* A process, or (negative) a group. */
+static int64_t setown(struct file *f, int32_t who)
+{
+    if (who == INT32_MIN)
+        return -EINVAL;
+    struct async_owner o = {.type = who < 0 ? F_OWNER_PGRP : F_OWNER_PID,
+                            .id = who < 0 ? -who : who};
+    return owner_set(f, o);
+}
+
+static int64_t own_ex(struct file *f, int cmd, uint64_t user)
+{
+    int32_t o[2]; // struct f_owner_ex
+    if (cmd == F_GETOWN_EX) {
+        struct async_owner now = async_owner_get(f);
+        o[0] = now.type;
+        o[1] = now.id;
+        return copy_to_user(user, o, sizeof(o));
+    }
+    if (copy_from_user(o, user, sizeof(o)) < 0)
+        return -EFAULT;
+    if (o[0] < F_OWNER_TID || o[0] > F_OWNER_PGRP)
+        return -EINVAL;
+    return owner_set(f, (struct async_owner){.type = o[0], .id = o[1]});
+}
+
 static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
 {
     switch (cmd) {
@@ -234,7 +286,7 @@ static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
     case F_GETFL:
         return (int64_t)__atomic_load_n(&f->flags, __ATOMIC_RELAXED);
     case F_SETFL:
-        return fcntl_setfl(f, (uint32_t)arg);
+        return fcntl_setfl(f, fd, (uint32_t)arg);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
@@ -242,6 +294,17 @@ static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
         return fcntl_lock(f, fd, cmd, arg);
+    case F_GETOWN:
+        return getown(f);
+    case F_SETOWN:
+        return setown(f, (int32_t)arg);
+    case F_GETOWN_EX:
+    case F_SETOWN_EX:
+        return own_ex(f, cmd, arg);
+    case F_GETSIG:
+        return async_signal_get(f);
+    case F_SETSIG:
+        return arg <= SIGNALS_MAX ? async_signal_set(f, (int)arg) : -EINVAL;
     case F_SETLEASE:
         return fcntl_setlease(f, (int)arg);
     case F_GETLEASE:
@@ -298,6 +361,17 @@ static int64_t ioctl_nonblock(struct file *f, uint64_t user)
     return 0;
 }
 
+static int64_t ioctl_async(struct file *f, int fd, uint64_t user)
+{
+    int32_t on;
+    if (copy_from_user(&on, user, sizeof(on)) < 0)
+        return -EFAULT;
+    bool now = (f->flags & FILE_ASYNC) != 0;
+    if (now == (on != 0))
+        return 0;
+    return f->ops->async ? async_enable(f, fd, on != 0) : -ENOTTY;
+}
+
 int64_t sys_ioctl(const uint64_t arg[static 6])
 {
     int fd = (int)arg[0];
@@ -315,7 +389,7 @@ int64_t sys_ioctl(const uint64_t arg[static 6])
         r = ioctl_nonblock(f, arg[2]);
         break;
     case FIOASYNC:
-        r = -ENOTTY;
+        r = ioctl_async(f, fd, arg[2]);
         break;
     default:
         r = f->ops->ioctl(f, cmd, arg[2]);

@@ -345,6 +345,7 @@ static const struct file_ops inotify_ops = {
     .stat = inotify_stat,
     .get_page = file_no_page,
     .release = inotify_release,
+    .async = true,
 };
 
 // --- system calls ---

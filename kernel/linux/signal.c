@@ -11,6 +11,7 @@
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/sched.h"
+#include "kernel/vfs/async.h"
 
 enum { QUEUED_MAX = 4096, NR_RESTART_SYSCALL = 219, SYSCALL_BYTES = 2 };
 enum { SIG_DFL = 0, SIG_IGN = 1 };
@@ -576,6 +577,23 @@ static int64_t send_to_task(int tgid, int tid, const struct siginfo *info)
         r = info->signo != 0 ? signal_queue_task(t, info) : 0;
     task_find_end();
     return r;
+}
+
+void signal_send_owner(int type, int id, const struct siginfo *info)
+{
+    if (type == F_OWNER_TID)
+        (void)send_to_task(-1, id, info);
+    else if (program != NULL && id == program->pid)
+        (void)signal_queue_process(program, info);
+}
+
+bool signal_owner_exists(int type, int id)
+{
+    if (type != F_OWNER_TID)
+        return program != NULL && id == program->pid;
+    bool there = task_find(id) != NULL;
+    task_find_end();
+    return there;
 }
 
 int64_t sys_tgkill(const uint64_t arg[static 6])

@@ -79,6 +79,10 @@ struct siginfo { // as the program sees it
             int32_t id, overrun;
             uint64_t value;
         } timer;
+        struct {
+            int64_t band;
+            int32_t fd;
+        } poll;
         uint8_t bytes[112];
     };
 };
@@ -119,6 +123,10 @@ NONNULL void signal_force(struct task *t, const struct siginfo *info);
 NONNULL void signal_deliver(struct regs *r);
 /* Change the current task's mask; SIGKILL and SIGSTOP cannot be blocked. */
 void signal_block(uint64_t mask);
+
+/* To whom fcntl's F_SETOWN names (F_OWNER_* of vfs/async.h): nothing happens when it is gone. */
+NONNULL void signal_send_owner(int type, int id, const struct siginfo *info);
+bool signal_owner_exists(int type, int id);
 
 /* linux/signalfd.c: some signal was queued. */
 void signalfd_notify(void);

@@ -113,6 +113,7 @@ static const struct file_ops socket_file_ops = {
     .stat = socket_stat,
     .get_page = file_no_page,
     .release = socket_release,
+    .async = true,
 };
 
 struct file *sock_file_new(struct sock *s, uint32_t flags)

@@ -138,6 +138,7 @@ const struct file_ops console_file_ops = {
     .stat = console_file_stat,
     .get_page = file_no_page,
     .release = file_no_release,
+    .async = true,
 };
 
 struct file *console_file_new(uint32_t flags)

@@ -6,6 +6,7 @@
 #include "kernel/linux/epoll.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/sched/timer.h"
+#include "kernel/vfs/async.h"
 #include "kernel/vfs/flock.h"
 #include "kernel/vfs/notify.h"
 #include "kernel/vfs/record.h"
@@ -40,6 +41,7 @@ void file_put(struct file *f)
         notify_file_slow(f, (f->flags & (FILE_WRONLY | FILE_RDWR)) != 0 ? NOTIFY_CLOSE_WRITE
                                                                       : NOTIFY_CLOSE_NOWRITE);
     epoll_file_gone(f);
+    async_file_gone(f);
     flock_file_gone(f);
     record_drop(f, f);
     f->ops->release(f);

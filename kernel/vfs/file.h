@@ -12,6 +12,7 @@ struct inode;
 struct dentry;
 struct page;
 struct kstat; // vfs/vfs.h
+struct async; // vfs/async.h
 
 // Linux O_* that stay with the file.
 enum {
@@ -19,6 +20,7 @@ enum {
     FILE_RDWR = 02,
     FILE_APPEND = 02000,
     FILE_NONBLOCK = 04000,
+    FILE_ASYNC = 020000,
     FILE_DIRECT = 040000,
     FILE_PATH = 010000000,
 };
@@ -43,6 +45,7 @@ struct file_ops {
      * page may be written through a shared mapping. */
     int (*get_page)(struct file *f, uint64_t index, bool write, struct page **ret);
     void (*release)(struct file *f); // the last reference is gone; frees f's private parts
+    bool async; // O_ASYNC is for it: what its queue is woken for is told by signal
 };
 
 struct file {
@@ -56,6 +59,7 @@ struct file {
     char *path;            // private to file_path
     struct spinlock epoll_lock;
     struct list epoll_links; // epoll registrations of this file; protected by epoll_lock
+    struct async *async;     // of O_ASYNC (async.c); set once
     void *priv;              // the kind's own
 };
 

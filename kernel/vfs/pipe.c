@@ -353,6 +353,7 @@ static const struct file_ops read_end_ops = {
     .stat = pipe_stat,
     .get_page = file_no_page,
     .release = read_end_release,
+    .async = true,
 };
 
 static const struct file_ops write_end_ops = {
@@ -365,6 +366,7 @@ static const struct file_ops write_end_ops = {
     .stat = pipe_stat,
     .get_page = file_no_page,
     .release = write_end_release,
+    .async = true,
 };
 
 static const struct file_ops both_ends_ops = {
@@ -377,6 +379,7 @@ static const struct file_ops both_ends_ops = {
     .stat = pipe_stat,
     .get_page = file_no_page,
     .release = both_ends_release,
+    .async = true,
 };
 
 static struct pipe *pipe_make(void)

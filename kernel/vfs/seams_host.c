@@ -24,6 +24,7 @@
 #include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
 #include "kernel/sched/wait.h"
+#include "kernel/sched/work.h"
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/vfs.h"
 
@@ -259,6 +260,21 @@ void host_signal(bool pending)
 void signal_send_task(struct task *t UNUSED, int signo)
 {
     __atomic_fetch_add(&sent[signo], 1, __ATOMIC_RELAXED);
+}
+
+void signal_send_owner(int type UNUSED, int id UNUSED, const struct siginfo *info)
+{
+    __atomic_fetch_add(&sent[info->signo], 1, __ATOMIC_RELAXED);
+}
+
+bool signal_owner_exists(int type UNUSED, int id UNUSED)
+{
+    return true;
+}
+
+void work_raise(struct work *w)
+{
+    w->run(w);
 }
 
 int host_signals_sent(int signo)
