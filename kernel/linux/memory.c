@@ -6,6 +6,7 @@
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
 #include "kernel/vfs/fd.h"
+#include "kernel/vfs/vfs.h"
 
 enum {
     MAP_SHARED = 1,
@@ -75,6 +76,22 @@ static int map_file(int fd, struct map_request *q, uint64_t *ret_at)
     return r;
 }
 
+/* Shared memory without a file lies in one that has no name, so that children find it too. */
+static int map_anonymous(struct map_request *q, uint64_t *ret_at)
+{
+    struct file *f = NULL;
+    q->offset = 0;
+    int r = q->shared ? vfs_memory_file(q->bytes, &f) : 0;
+    if (r < 0)
+        return r;
+    if (f != NULL)
+        q->name = "/dev/zero (deleted)"; // as Linux shmem_zero_setup
+    q->file = f;
+    r = mm_map(my_mm(), q, ret_at);
+    file_put(f);
+    return r;
+}
+
 int64_t sys_mmap(const uint64_t arg[static 6])
 {
     uint64_t flags = arg[3], type = flags & MAP_TYPE, at;
@@ -102,12 +119,10 @@ int64_t sys_mmap(const uint64_t arg[static 6])
         return -EINVAL;
     q.address = ALIGN_UP(q.address, (uint64_t)PAGE_SIZE);
     int r;
-    if (flags & MAP_ANONYMOUS) {
-        q.offset = 0;
-        r = mm_map(my_mm(), &q, &at);
-    } else {
+    if (flags & MAP_ANONYMOUS)
+        r = map_anonymous(&q, &at);
+    else
         r = q.offset + q.bytes < q.offset ? -EOVERFLOW : map_file((int)arg[4], &q, &at);
-    }
     if (r < 0)
         return r;
     if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (flags & MAP_LOCKED))

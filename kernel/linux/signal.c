@@ -17,7 +17,7 @@ enum { QUEUED_MAX = 4096, NR_RESTART_SYSCALL = 219, SYSCALL_BYTES = 2 };
 enum { SIG_DFL = 0, SIG_IGN = 1 };
 
 static const uint64_t SA_RESTART = 0x10000000, SA_NODEFER = 0x40000000, SA_RESETHAND = 0x80000000,
-                      SA_RESTORER = 0x04000000;
+                      SA_RESTORER = 0x04000000, SA_NOCLDSTOP = 1, SA_NOCLDWAIT = 2;
 #define BIT(signo) (1ull << ((signo)-1))
 static const uint64_t UNBLOCKABLE = BIT(SIGKILL) | BIT(SIGSTOP);
 static const uint64_t SYNCHRONOUS =
@@ -39,9 +39,71 @@ void sig_pending_init(struct sig_pending *p)
 struct signal_state *signal_state_new(void)
 {
     struct signal_state *s = kzalloc(sizeof(*s));
-    if (s != NULL)
-        sig_pending_init(&s->pending);
+    if (s == NULL)
+        return NULL;
+    sig_pending_init(&s->pending);
+    waitq_init(&s->go_on);
     return s;
+}
+
+static void clear_handlers(struct signal_state *s)
+{
+    for (int i = 0; i < SIGNALS; i++) {
+        uint64_t kept = s->actions[i].handler == SIG_IGN ? SIG_IGN : SIG_DFL;
+        s->actions[i] = (struct sigaction){.handler = kept};
+    }
+}
+
+struct signal_state *signal_state_copy(struct signal_state *from, bool clear)
+{
+    struct signal_state *s = signal_state_new();
+    if (s == NULL)
+        return NULL;
+    spin_lock(&from->lock);
+    memcpy(s->actions, from->actions, sizeof(s->actions));
+    spin_unlock(&from->lock);
+    if (clear)
+        clear_handlers(s);
+    return s;
+}
+
+void signal_state_free(struct signal_state *s)
+{
+    if (s != NULL)
+        sig_pending_clear(s, &s->pending);
+    kfree(s);
+}
+
+void signal_state_exec(struct signal_state *s)
+{
+    spin_lock(&s->lock);
+    clear_handlers(s);
+    spin_unlock(&s->lock);
+}
+
+bool signal_children_unwanted(struct process *p, bool stopped)
+{
+    struct signal_state *s = p->signals;
+    spin_lock(&s->lock);
+    const struct sigaction *a = &s->actions[SIGCHLD - 1];
+    bool unwanted = stopped ? (a->flags & SA_NOCLDSTOP) != 0
+                            : a->handler == SIG_IGN || (a->flags & SA_NOCLDWAIT) != 0;
+    spin_unlock(&s->lock);
+    return unwanted;
+}
+
+/* Drop what waits of these signals. */
+static void discard(struct signal_state *s, struct sig_pending *p, uint64_t mask)
+{
+    p->set &= ~mask;
+    LIST_FOR_EACH_SAFE (node, &p->queue) {
+        struct sig_entry *e = LIST_ENTRY(node, struct sig_entry, link);
+        if (!(sig_bit(e->info.signo) & mask))
+            continue;
+        list_remove(node);
+        kfree(e);
+        s->queued--;
+    }
 }
 
 void sig_pending_clear(struct signal_state *s, struct sig_pending *p)
@@ -95,6 +157,25 @@ static int queue_locked(struct signal_state *s, struct sig_pending *p, const str
     return 0;
 }
 
+/* What a signal does when it is sent, even if it is blocked or ignored (Linux 6.1 prepare_signal).
+ * th: who gets it, or NULL. With s->lock. */
+static void prepare(struct signal_state *s, struct thread *th, int signo)
+{
+    uint64_t bit = sig_bit(signo), drop = bit & DEFAULT_STOP ? BIT(SIGCONT) : 0;
+    if (signo == SIGCONT)
+        drop = DEFAULT_STOP;
+    if (drop != 0) {
+        discard(s, &s->pending, drop);
+        if (th != NULL)
+            discard(s, &th->pending, drop);
+    }
+    if (s->stopped == 0 || (signo != SIGCONT && signo != SIGKILL))
+        return;
+    s->stopped = 0;
+    s->continued = signo == SIGCONT;
+    waitq_wake(&s->go_on, EV_IN, 0);
+}
+
 static uint64_t deliverable(const struct signal_state *s, const struct task *t)
 {
     return (t->thread->pending.set | s->pending.set) & ~t->thread->blocked;
@@ -116,6 +197,7 @@ int signal_queue_task(struct task *t, const struct siginfo *info)
     struct signal_state *s = t->process->signals;
     int r = 0;
     spin_lock(&s->lock);
+    prepare(s, t->thread, info->signo);
     if (!ignored(s, info->signo) || (t->thread->blocked & sig_bit(info->signo))) {
         r = queue_locked(s, &t->thread->pending, info);
         if (takes(t, info->signo))
@@ -139,6 +221,7 @@ int signal_queue_process(struct process *p, const struct siginfo *info)
     }
     spin_lock(&s->lock);
     int r = 0;
+    prepare(s, taker != NULL ? taker->thread : NULL, info->signo);
     if (!ignored(s, info->signo) || blocked_by_all) {
         r = queue_locked(s, &s->pending, info);
         if (taker != NULL)
@@ -313,20 +396,56 @@ static void run_handler(struct regs *r, struct task *t, const struct siginfo *in
     signal_block(blocked);
 }
 
-/* Stop this task until SIGCONT or SIGKILL comes for it. */
-static void stop(struct task *t)
+/* All tasks of the process are to stop, unless it was called back meanwhile. True when that is
+ * news. */
+static bool stop_all(struct task *me, int signo)
+{
+    struct process *p = me->process;
+    struct signal_state *s = p->signals;
+    spin_lock(&p->lock);
+    spin_lock(&s->lock);
+    uint64_t set = me->thread->pending.set | s->pending.set;
+    bool news = s->stopped == 0 && !(set & (BIT(SIGCONT) | BIT(SIGKILL)));
+    if (news) {
+        s->stopped = signo;
+        s->continued = false;
+    }
+    LIST_FOR_EACH (node, &p->tasks) {
+        struct task *t = LIST_ENTRY(node, struct task, process_link);
+        if (news && t != me)
+            notice(t);
+    }
+    spin_unlock(&s->lock);
+    spin_unlock(&p->lock);
+    return news;
+}
+
+static bool dies(const struct task *t)
+{
+    const struct signal_state *s = t->process->signals;
+    return (__atomic_load_n(&t->need_work, __ATOMIC_RELAXED) & TASK_WORK_EXIT) ||
+           ((t->thread->pending.set | __atomic_load_n(&s->pending.set, __ATOMIC_RELAXED)) &
+            BIT(SIGKILL));
+}
+
+bool task_dies(void)
+{
+    return dies(current());
+}
+
+/* Wait until the process may go on, or ends. */
+static void stay_stopped(const struct task *t)
 {
     struct signal_state *s = t->process->signals;
-    for (;;) {
-        task_prepare_sleep();
-        spin_lock(&s->lock);
-        uint64_t set = t->thread->pending.set | s->pending.set;
-        spin_unlock(&s->lock);
-        if (set & (BIT(SIGCONT) | BIT(SIGKILL)))
-            break;
-        (void)!task_sleep(DEADLINE_NEVER, false);
-    }
-    task_cancel_sleep();
+    (void)!WAIT_EVENT(&s->go_on, EV_IN,
+                      __atomic_load_n(&s->stopped, __ATOMIC_ACQUIRE) == 0 || dies(t),
+                      DEADLINE_NEVER, false);
+    spin_lock(&s->lock);
+    bool tell = s->continued;
+    s->continued = false;
+    spin_unlock(&s->lock);
+    if (tell)
+        process_job_event(t->process, CLD_CONTINUED, SIGCONT);
 }
 
 void signal_deliver(struct regs *r)
@@ -335,6 +454,10 @@ void signal_deliver(struct regs *r)
     struct signal_state *s = t->process->signals;
     for (;;) {
         struct siginfo info;
+        if (UNLIKELY(__atomic_load_n(&s->stopped, __ATOMIC_RELAXED) != 0 || s->continued))
+            stay_stopped(t);
+        if (UNLIKELY(__atomic_load_n(&t->need_work, __ATOMIC_RELAXED) & TASK_WORK_EXIT))
+            return;
         spin_lock(&s->lock);
         if (!take(s, t->thread, ~t->thread->blocked, &info)) {
             recalculate(t);
@@ -352,10 +475,10 @@ void signal_deliver(struct regs *r)
         }
         if (a.handler == SIG_IGN || (bit & DEFAULT_IGNORE))
             continue;
-        if (bit & DEFAULT_STOP)
-            stop(t);
-        else
+        if (!(bit & DEFAULT_STOP))
             process_killed(&info);
+        if (stop_all(t, info.signo))
+            process_job_event(t->process, CLD_STOPPED, info.signo);
     }
     restart_call(r);
     r->vector = r->vector == VECTOR_SYSCALL ? 0 : r->vector;
@@ -555,26 +678,89 @@ static struct siginfo from_me(int signo, int code)
         .signo = signo, .code = code, .sender = {.pid = p->pid, .uid = p->creds.uid}};
 }
 
+/* Linux 6.1 kernel/signal.c kill_ok_by_cred, check_kill_permission. */
+static bool may_signal(const struct process *p, int signo)
+{
+    const struct process *me = current()->process;
+    const struct creds *c = &me->creds, *to = &p->creds;
+    return c->euid == 0 || c->euid == to->suid || c->euid == to->uid || c->uid == to->suid ||
+           c->uid == to->uid || (signo == SIGCONT && me->sid == p->sid);
+}
+
+static int signal_checked(struct process *p, const struct siginfo *info)
+{
+    if (!may_signal(p, info->signo))
+        return -EPERM;
+    return info->signo != 0 ? signal_queue_process(p, info) : 0;
+}
+
+int signal_group(int pgid, const struct siginfo *info)
+{
+    int r = -ESRCH;
+    bool some = false;
+    process_table_lock();
+    LIST_FOR_EACH (node, &processes) {
+        struct process *p = LIST_ENTRY(node, struct process, all);
+        if (p->pgid != pgid)
+            continue;
+        r = signal_checked(p, info);
+        some |= r == 0;
+    }
+    process_table_unlock();
+    return some ? 0 : r;
+}
+
+/* Everybody but the caller and the first process. */
+static int signal_everybody(const struct siginfo *info)
+{
+    const struct process *me = current()->process;
+    int r = -ESRCH;
+    process_table_lock();
+    LIST_FOR_EACH (node, &processes) {
+        struct process *p = LIST_ENTRY(node, struct process, all);
+        if (p == me || p == program)
+            continue;
+        int one = signal_checked(p, info);
+        r = one != -EPERM || r == -ESRCH ? one : r;
+    }
+    process_table_unlock();
+    return r;
+}
+
+static int signal_one(int pid, const struct siginfo *info)
+{
+    process_table_lock();
+    struct process *p = process_find(pid);
+    int r = p != NULL ? signal_checked(p, info) : -ESRCH;
+    process_table_unlock();
+    return r;
+}
+
 int64_t sys_kill(const uint64_t arg[static 6])
 {
     int pid = (int)arg[0];
-    uint64_t signo = arg[1];
-    struct process *p = current()->process;
-    if (signo > SIGNALS)
+    if (arg[1] > SIGNALS)
         return -EINVAL;
-    // One process, which is its own group and session; -1 means all but itself and init.
-    if (pid == -1 || (pid != p->pid && pid != -p->pid && pid != 0))
+    const struct siginfo info = from_me((int)arg[1], SI_USER);
+    if (pid > 0)
+        return signal_one(pid, &info);
+    if (pid == -1)
+        return signal_everybody(&info);
+    if (pid == INT32_MIN)
         return -ESRCH;
-    struct siginfo info = from_me((int)signo, SI_USER);
-    return signo != 0 ? signal_queue_process(p, &info) : 0;
+    return signal_group(pid == 0 ? current()->process->pgid : -pid, &info);
 }
 
 static int64_t send_to_task(int tgid, int tid, const struct siginfo *info)
 {
     struct task *t = task_find(tid); // locks the table of tasks
     int r = -ESRCH;
-    if (t != NULL && (tgid < 0 || t->process->pid == tgid))
-        r = info->signo != 0 ? signal_queue_task(t, info) : 0;
+    if (t != NULL && (tgid < 0 || t->process->pid == tgid)) {
+        if (!may_signal(t->process, info->signo))
+            r = -EPERM;
+        else
+            r = info->signo != 0 ? signal_queue_task(t, info) : 0;
+    }
     task_find_end();
     return r;
 }
@@ -612,18 +798,23 @@ int64_t sys_tkill(const uint64_t arg[static 6])
     return send_to_task(-1, (int)arg[0], &info);
 }
 
+/* Nobody may look like the kernel, or like kill(2), to another process. */
+static bool forged(const struct siginfo *info, int pid)
+{
+    return (info->code >= 0 || info->code == SI_TKILL) && current()->process->pid != pid;
+}
+
 int64_t sys_rt_sigqueueinfo(const uint64_t arg[static 6])
 {
     struct siginfo info;
-    struct process *p = current()->process;
     if (copy_from_user(&info, arg[2], sizeof(info)) < 0)
         return -EFAULT;
     if (arg[1] > SIGNALS)
         return -EINVAL;
-    if ((int)arg[0] != p->pid)
-        return -ESRCH;
+    if (forged(&info, (int)arg[0]))
+        return -EPERM;
     info.signo = (int32_t)arg[1];
-    return info.signo != 0 ? signal_queue_process(p, &info) : 0;
+    return signal_one((int)arg[0], &info);
 }
 
 int64_t sys_rt_tgsigqueueinfo(const uint64_t arg[static 6])
@@ -633,6 +824,8 @@ int64_t sys_rt_tgsigqueueinfo(const uint64_t arg[static 6])
         return -EFAULT;
     if ((int)arg[0] <= 0 || (int)arg[1] <= 0 || arg[2] > SIGNALS)
         return -EINVAL;
+    if (forged(&info, (int)arg[0]))
+        return -EPERM;
     info.signo = (int32_t)arg[2];
     return send_to_task((int)arg[0], (int)arg[1], &info);
 }

@@ -3,10 +3,11 @@
 /* Signals. Numbers, structures and rules as in Linux x86-64 (signal(7), Linux 6.1
  * kernel/signal.c).
  *
- * Lock order: process->lock -> signal_state.lock -> runq.lock. */
+ * Lock order: process->lock -> signal_state.lock -> waitq.lock -> runq.lock. */
 #include "base/base.h"
 #include "base/list.h"
 #include "kernel/sched/lock.h"
+#include "kernel/sched/wait.h"
 
 struct regs;
 struct task;
@@ -62,6 +63,10 @@ enum { // si_code
     BUS_ADRALN = 1,
     BUS_ADRERR = 2,
     TRAP_TRACE = 2,
+    CLD_EXITED = 1,
+    CLD_KILLED = 2,
+    CLD_STOPPED = 5,
+    CLD_CONTINUED = 6,
 };
 
 struct siginfo { // as the program sees it
@@ -75,6 +80,12 @@ struct siginfo { // as the program sees it
             uint32_t uid;
             uint64_t value;
         } sender;
+        struct {
+            int32_t pid;
+            uint32_t uid;
+            int32_t status, pad;
+            int64_t user_ticks, system_ticks;
+        } child;
         struct {
             int32_t id, overrun;
             uint64_t value;
@@ -107,9 +118,19 @@ struct signal_state { // of a process
     struct sigaction actions[SIGNALS]; // protected by lock; [signo - 1]
     struct sig_pending pending;        // protected by lock
     unsigned queued;                   // protected by lock: entries in all queues
+    int stopped;                       // protected by lock: by this signal, or 0
+    bool continued;                    // protected by lock: the parent is to hear of it
+    struct waitq go_on;                // not stopped any more
 };
 
 MUST_CHECK struct signal_state *signal_state_new(void);
+/* For a child: the same actions (`clear`: no handlers), nothing pending. NULL: no memory. */
+MUST_CHECK struct signal_state *signal_state_copy(struct signal_state *from, bool clear);
+void signal_state_free(struct signal_state *s);
+NONNULL void signal_state_exec(struct signal_state *s); // handlers become the default
+/* Does the process not want to hear of children that end (SIG_IGN, SA_NOCLDWAIT), or that stop
+ * (SA_NOCLDSTOP)? */
+NONNULL bool signal_children_unwanted(struct process *p, bool stopped);
 NONNULL void sig_pending_init(struct sig_pending *p);
 NONNULL void sig_pending_clear(struct signal_state *s, struct sig_pending *p);
 
@@ -134,9 +155,8 @@ void signalfd_notify(void);
 NONNULL bool signal_take(uint64_t mask, struct siginfo *ret);
 bool signal_waits(uint64_t mask); // is there one?
 
-/* The program is over because of this signal, or memory has run out. */
+/* The process is over because of this signal. */
 NORETURN NONNULL void process_killed(const struct siginfo *info);
-NORETURN NONNULL void process_out_of_memory(struct task *t);
 
 /* linux/sigframe.c: push a frame for this handler; -EFAULT when the stack is bad. */
 NONNULL MUST_CHECK int sigframe_push(struct regs *r, const struct siginfo *info,

@@ -211,6 +211,9 @@ int64_t sys_getrusage(const uint64_t arg[static 6])
         u.max_rss_kib = (int64_t)(m.resident_bytes >> 10);
         u.wanted = (int64_t)t->sched->switches_wanted;
         u.forced = (int64_t)t->sched->switches_forced;
+    } else {
+        u.user[0] = (int64_t)(t->process->children_cpu_ns / NS_PER_SEC);
+        u.user[1] = (int64_t)(t->process->children_cpu_ns % NS_PER_SEC / NS_PER_USEC);
     }
     return copy_to_user(arg[1], &u, sizeof(u));
 }

@@ -2,8 +2,9 @@
 /* Address spaces. Linux 6.1 mm/mmap.c, mm/mprotect.c and mm/memory.c say what programs expect.
  *
  * A leaf entry of the page tables that is not 0 holds a reference on its page. A page that may not
- * be accessed (PROT_NONE) stays in its entry without PTE_PRESENT. PTE_OWNED marks pages that belong
- * to this space alone and may be written in place; others are the page cache's. */
+ * be accessed (PROT_NONE) stays in its entry without PTE_PRESENT. PTE_OWNED marks anonymous pages,
+ * others are the page cache's. One with PTE_COW too was shared by mm_fork: it may be written only
+ * when the last space but this has let go of it, else its copy. */
 #include "kernel/mm/space.h"
 
 #include "base/mem.h"
@@ -14,7 +15,7 @@
 #include "kernel/sched/sched.h"
 #include "kernel/vfs/file.h"
 
-enum { PTE_OWNED = 1 << 9 };
+enum { PTE_OWNED = 1 << 9, PTE_COW = 1 << 10 };
 
 static uint64_t pte_for(uint64_t phys, const struct vma *v, bool owned)
 {
@@ -313,7 +314,10 @@ static int check_range(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot
 static void protect_leaf(uint64_t *entry, UNUSED uint64_t address, void *ctx)
 {
     const struct vma *v = ctx;
-    *entry = pte_for(*entry & PTE_ADDR, v, (*entry & PTE_OWNED) != 0);
+    uint64_t e = pte_for(*entry & PTE_ADDR, v, (*entry & PTE_OWNED) != 0);
+    if (*entry & PTE_COW)
+        e = (e & ~(uint64_t)PTE_WRITE) | PTE_COW;
+    *entry = e;
 }
 
 int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot)
@@ -524,6 +528,74 @@ void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object, uin
     mutex_unlock(&mm->lock);
 }
 
+struct fork {
+    struct mm *to;
+    const struct vma *v; // of the parent
+    bool failed;
+};
+
+/* What can be had from the file again is not copied. */
+static void fork_leaf(uint64_t *entry, uint64_t address, void *ctx)
+{
+    struct fork *f = ctx;
+    if (f->failed || (f->v->file != NULL && !(*entry & PTE_OWNED)))
+        return;
+    uint64_t *e = pt_entry(f->to->root, address, true);
+    if (e == NULL) {
+        f->failed = true;
+        return;
+    }
+    if ((*entry & PTE_OWNED) && !f->v->shared)
+        *entry = (*entry & ~(uint64_t)PTE_WRITE) | PTE_COW;
+    page_get(page_of(virt_of(*entry & PTE_ADDR)));
+    *e = *entry;
+    f->to->resident++;
+}
+
+static int fork_locked(struct mm *from, struct mm *to)
+{
+    for (const struct vma *v = vma_find(&from->vmas, 0); v != NULL; v = vma_next(v)) {
+        struct vma *copy = vma_alloc();
+        if (copy == NULL)
+            return -ENOMEM;
+        *copy = *v;
+        if (copy->file != NULL)
+            file_get(copy->file);
+        vma_insert(&to->vmas, copy);
+        struct fork f = {.to = to, .v = v};
+        pt_for_each(from->root, v->start, v->end, fork_leaf, &f);
+        if (f.failed)
+            return -ENOMEM;
+    }
+    to->brk_start = from->brk_start;
+    to->brk = from->brk;
+    to->map_top = from->map_top;
+    to->stack_limit = from->stack_limit;
+    return 0;
+}
+
+int mm_fork(struct mm *from, struct mm **ret)
+{
+    struct mm *to = mm_new();
+    if (to == NULL)
+        return -ENOMEM;
+    mutex_lock(&from->lock);
+    int r = fork_locked(from, to);
+    flush(from, 0, USER_END); // its pages are not writable any more
+    mutex_unlock(&from->lock);
+    if (r < 0)
+        mm_put(to);
+    else
+        *ret = to;
+    return r;
+}
+
+struct mm *mm_get(struct mm *mm)
+{
+    __atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
+    return mm;
+}
+
 int mm_install_page(struct mm *mm, uint64_t address, struct page *p)
 {
     mutex_lock(&mm->lock);
@@ -606,6 +678,10 @@ static int fault_write_present(struct mm *mm, const struct vma *v, uint64_t *e, 
             return fault_file(mm, v, e, address, true);
         }
         *e = pte_for(page_phys(p), v, true);
+    } else if ((*e & PTE_OWNED) && __atomic_load_n(&old->refs, __ATOMIC_ACQUIRE) == 1) {
+        *e = pte_for(page_phys(old), v, true); // more rights: no other CPU need hear of it
+        invlpg(address);
+        return 0;
     } else {
         struct page *copy = page_alloc(0);
         if (copy == NULL)

@@ -25,6 +25,9 @@ struct mm {
 };
 
 MUST_CHECK struct mm *mm_new(void);
+/* A copy of `from`, whose private pages both share until one writes. 0 or -ENOMEM. */
+NONNULL MUST_CHECK int mm_fork(struct mm *from, struct mm **ret);
+NONNULL struct mm *mm_get(struct mm *mm); // one more user
 void mm_put(struct mm *mm);
 /* Load the tables of mm on this CPU. */
 NONNULL void mm_activate(struct mm *mm);

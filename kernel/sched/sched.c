@@ -347,7 +347,8 @@ void task_cancel_sleep(void)
 
 bool signal_pending(const struct task *t)
 {
-    return (__atomic_load_n(&t->need_work, __ATOMIC_RELAXED) & TASK_WORK_SIGNAL) != 0;
+    const uint32_t bits = TASK_WORK_SIGNAL | TASK_WORK_EXIT;
+    return (__atomic_load_n(&t->need_work, __ATOMIC_RELAXED) & bits) != 0;
 }
 
 static void sleep_timeout(struct ktimer *k)

@@ -21,6 +21,7 @@ enum {
     TASK_WORK_SIGNAL = 1, // look at pending signals
     TASK_WORK_RETURN = 2, // every register may have changed: full return
     TASK_WORK_EXIT = 4,   // the process ends: leave at once
+    TASK_WORK_START = 8,  // a new process's first task has its own memory to write to
 };
 
 enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };

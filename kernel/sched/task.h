@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "kernel/arch/x86_64/offsets.h"
 #include "kernel/sched/lock.h"
+#include "kernel/sched/wait.h"
 
 struct mm;
 struct fdtable;
@@ -19,16 +20,20 @@ struct creds {
     uint32_t uid, euid, suid, gid, egid, sgid;
 };
 
+/* "Table" is the lock of linux/process.h's tables. */
 struct process {
     int pid;               // immutable; 1 for the program
-    int ppid;              // immutable; 0
-    uint32_t refs;         // atomic
+    int ppid;              // protected by table; 0: started by the kernel
+    int pgid, sid;         // protected by table
+    uint32_t refs;         // atomic: one for the table, one for each task
     struct spinlock lock;  // protects what says so below
     struct list tasks;     // protected by lock; struct task.process_link
     unsigned task_count;   // protected by lock
-    struct mm *mm;         // immutable after exec
-    struct fdtable *files; // immutable; locks itself (vfs/fd.h)
-    struct fs_context *fs; // immutable; locks itself (vfs/vfs.h)
+    /* Change with no other task around: at exec and at the end (NULL then). Others' tasks look at
+     * them with the lock held or take a reference under it. */
+    struct mm *mm;
+    struct fdtable *files; // locks itself (vfs/fd.h)
+    struct fs_context *fs; // locks itself (vfs/vfs.h)
     struct creds creds;    // protected by lock
     struct signal_state *signals;
     uint64_t start_ns;      // immutable
@@ -37,11 +42,28 @@ struct process {
     // argv and environment as they lie in user memory: /proc/self/{cmdline,environ}
     uint64_t arg_start, arg_end, env_start, env_end;
     uint64_t auxv_start, auxv_end; // and the auxiliary vector: /proc/self/auxv
+
+    struct process *parent;        // protected by table; NULL: the program
+    struct list children, sibling; // protected by table
+    struct list all;               // protected by table: every process until it is waited for
+    struct waitq child_wait;       // something happened to a child, or a task of it ended
+    struct waitq vfork_wait;       // mm_gone
+    bool mm_gone;                  // atomic: it does not use its parent's memory any more
+    bool ending;                   // protected by lock: all tasks are to end
+    bool zombie;                   // protected by table: no tasks, not waited for yet
+    bool executed;                 // protected by table: it has called exec
+    bool subreaper;                // protected by table (PR_SET_CHILD_SUBREAPER)
+    uint8_t exit_signal;           // protected by table: what the parent gets at its end
+    uint8_t death_signal;          // protected by table: what it gets at its parent's
+    struct task *executor;         // protected by lock: waits for the other tasks to be gone
+    int wait_status;               // as wait(2) tells it; protected by lock, then immutable
+    int job_event;                 // protected by table: stop or continue nobody waited for, or 0
+    uint64_t children_cpu_ns;      // protected by table: of children waited for
 };
 
 struct task {
-    int tid;                  // immutable
-    struct process *process;  // immutable
+    int tid;                  // immutable but by exec, under the table's lock
+    struct process *process;  // immutable until the task ends
     struct list process_link; // protected by process->lock
     char name[TASK_NAME_MAX]; // protected by process->lock
     uint32_t need_work;       // atomic: what to do before user mode (signals, resched)

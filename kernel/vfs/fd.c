@@ -369,9 +369,67 @@ void fdtable_close_on_exec(struct fdtable *t)
     spin_unlock(&t->lock);
 }
 
+/* What chunk n of `from` holds, into the fresh chunk c. Descriptors that a call in progress has
+ * reserved stay with it. */
+static void chunk_copy(struct fdtable *from, uint32_t n, struct fd_chunk *c)
+{
+    spin_lock(&from->lock);
+    const struct fd_chunk *old = from->dir[n];
+    for (uint32_t i = 0; i < CHUNK_FDS; i++) {
+        if (old->files[i] == NULL)
+            continue;
+        c->files[i] = file_get(old->files[i]);
+        bit_set(c->open, i, true);
+        bit_set(c->cloexec, i, bit_test(old->cloexec, i));
+    }
+    spin_unlock(&from->lock);
+}
+
+struct fdtable *fdtable_copy(struct fdtable *from)
+{
+    struct fdtable *t = kzalloc(sizeof(*t));
+    if (t == NULL)
+        return NULL;
+    spin_lock(&from->lock);
+    t->dir_max = from->dir_max;
+    t->limit = from->limit;
+    spin_unlock(&from->lock);
+    t->refs = 1;
+    t->dir = kzalloc(t->dir_max * sizeof(*t->dir));
+    if (t->dir == NULL) {
+        kfree(t);
+        return NULL;
+    }
+    for (uint32_t n = 0; n < t->dir_max; n++) {
+        spin_lock(&from->lock);
+        bool there = from->dir[n] != NULL;
+        spin_unlock(&from->lock);
+        if (!there)
+            continue;
+        t->dir[n] = kzalloc(sizeof(struct fd_chunk));
+        if (t->dir[n] == NULL) {
+            fdtable_put(t);
+            return NULL;
+        }
+        chunk_copy(from, n, t->dir[n]);
+    }
+    return t;
+}
+
+struct fdtable *fdtable_get(struct fdtable *t)
+{
+    __atomic_fetch_add(&t->refs, 1, __ATOMIC_RELAXED);
+    return t;
+}
+
+bool fdtable_shared(const struct fdtable *t)
+{
+    return __atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) > 1;
+}
+
 void fdtable_put(struct fdtable *t)
 {
-    if (__atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL) > 0)
+    if (t == NULL || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     for (uint32_t n = 0; n < t->dir_max; n++) {
         struct fd_chunk *c = t->dir[n];

@@ -7,6 +7,10 @@
 struct fdtable;
 
 MUST_CHECK struct fdtable *fdtable_new(void);
+/* The same open files in a table of its own, or NULL. */
+NONNULL MUST_CHECK struct fdtable *fdtable_copy(struct fdtable *from);
+NONNULL struct fdtable *fdtable_get(struct fdtable *t); // one more user
+NONNULL bool fdtable_shared(const struct fdtable *t);   // is there another user?
 void fdtable_put(struct fdtable *t); // closes everything at the last reference
 
 /* RLIMIT_NOFILE (soft): new descriptors are below it. At most FD_LIMIT_MAX. */

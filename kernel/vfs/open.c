@@ -198,6 +198,26 @@ static int open_tmpfile(struct dentry *d, uint32_t flags, uint32_t mode, struct 
     return r;
 }
 
+int vfs_memory_file(uint64_t bytes, struct file **ret)
+{
+    const struct node_make what = {.mode = S_REG | 0777};
+    struct dentry *dir, *made;
+    int r = walk(vfs_root(), "/dev/shm", WALK_FOLLOW | WALK_DIRECTORY, &dir);
+    if (r < 0)
+        return r;
+    mutex_lock(&dir->sb->lock);
+    r = memfs_nameless(dir, &what, false, &made);
+    mutex_unlock(&dir->sb->lock);
+    dentry_put(dir);
+    if (r < 0)
+        return r;
+    r = memfs_truncate(made->inode, bytes);
+    if (r == 0)
+        r = open_dentry(made, FILE_RDWR | OPEN_LARGEFILE, ret);
+    dentry_put(made);
+    return r;
+}
+
 int open_path(struct dentry *start, const char *path, uint32_t flags, uint32_t mode,
               unsigned resolve, struct file **ret)
 {

@@ -161,6 +161,26 @@ struct fs_context *fs_context_new(const char *cwd)
     return c;
 }
 
+struct fs_context *fs_context_copy(struct fs_context *from)
+{
+    struct fs_context *c = kzalloc(sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    c->refs = 1;
+    spin_lock(&from->lock);
+    c->umask = from->umask;
+    c->root = from->root == vfs_root() ? from->root : dentry_get(from->root);
+    c->cwd = dentry_get(from->cwd);
+    spin_unlock(&from->lock);
+    return c;
+}
+
+struct fs_context *fs_context_get(struct fs_context *c)
+{
+    __atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
 void fs_context_put(struct fs_context *c)
 {
     if (c == NULL || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)

@@ -54,11 +54,16 @@ struct kstat {
 MUST_CHECK int vfs_init(struct block_dev *dev, uint64_t erofs_bytes);
 
 MUST_CHECK struct fs_context *fs_context_new(const char *cwd);
+NONNULL MUST_CHECK struct fs_context *fs_context_copy(struct fs_context *from); // or NULL
+NONNULL struct fs_context *fs_context_get(struct fs_context *c);                // one more user
 void fs_context_put(struct fs_context *c);
 
 /* Open by kernel path, relative to the current process's working directory (or / before there is
  * one). flags and mode as open(2). 0 or -errno. */
 NONNULL MUST_CHECK int vfs_open(const char *path, int flags, uint32_t mode, struct file **ret);
+
+/* A file of this size without a name, of memory: what a shared mapping without a file maps. */
+NONNULL MUST_CHECK int vfs_memory_file(uint64_t bytes, struct file **ret);
 
 /* The standard streams: a file on the serial console. */
 MUST_CHECK struct file *console_file_new(uint32_t flags);

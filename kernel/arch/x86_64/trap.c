@@ -7,6 +7,7 @@
 #include "kernel/arch/x86_64/machine.h"
 #include "kernel/arch/x86_64/smp.h"
 #include "kernel/arch/x86_64/trap.h"
+#include "kernel/linux/process.h"
 #include "kernel/linux/signal.h"
 #include "kernel/mm/layout.h"
 #include "kernel/mm/space.h"
@@ -49,12 +50,14 @@ static void kernel_fault(struct regs *r, uint64_t address)
 static COLD void page_fault_failed(struct regs *r, uint64_t address, int result)
 {
     struct task *t = current();
-    if (result == -ENOMEM)
-        process_out_of_memory(t);
+    if (result == -ENOMEM && process_out_of_memory())
+        return; // somebody else ends: try again
     if (!regs_user(r)) {
         kernel_fault(r, address);
         return;
     }
+    if (result == -ENOMEM)
+        return; // this process ends: on the way to user mode
     struct siginfo info = {.signo = SIGSEGV, .code = SEGV_MAPERR, .fault = {.address = address}};
     if (result == -EACCES)
         info.code = SEGV_ACCERR;
@@ -206,6 +209,10 @@ void return_to_user_work(struct regs *r)
         irq_on();
         if (cpu_bits != 0)
             cpu_do_work(c);
+        if (bits & TASK_WORK_EXIT)
+            task_end();
+        if (bits & TASK_WORK_START)
+            task_started();
         if (bits & TASK_WORK_SIGNAL)
             signal_deliver(r);
         irq_off();
