@@ -37,10 +37,12 @@
  *
  * What the host asks of a running kernel: a byte on the input of the serial console (COM1).
  * BOOT_CONSOLE_TERM: send SIGTERM to the program; BOOT_CONSOLE_INT (a terminal's Ctrl-C): SIGINT.
- * Neither reaches the program as input. */
+ * BOOT_CONSOLE_METRICS: say a line "metrics HEX" on the status channel (abi/metrics.h). None
+ * reaches the program as input. */
 enum {
     BOOT_CONSOLE_INT = 0x03,
     BOOT_CONSOLE_TERM = 0x14,
+    BOOT_CONSOLE_METRICS = 0x1e,
     BOOT_STATUS_PORT = 0xe9,
     BOOT_POWEROFF_PORT = 0x501,
     BOOT_CPUS_MAX = 64,

@@ -27,6 +27,7 @@ struct runq {
 static struct runq runqs[CPUS_MAX];
 static struct task_full idle_tasks[CPUS_MAX];
 static uint64_t idle_cpus; // atomic: by number, CPUs that have nothing to do and are not promised
+static uint32_t user_tasks; // atomic
 struct process kernel_process;
 
 static struct sched_task *entry(struct rb_node *n)
@@ -420,14 +421,27 @@ struct task *task_new(struct process *p, void (*first)(void), uint64_t r12, uint
     f->sched.cpu = this_cpu();
     f->sched.allowed = p == &kernel_process ? UINT64_MAX : current()->sched->allowed;
     f->sched.state = TASK_SLEEPING;
+    if (p != &kernel_process)
+        __atomic_fetch_add(&user_tasks, 1, __ATOMIC_RELAXED);
     return &f->task;
 }
 
 void task_free(struct task *t)
 {
+    if (t->process != &kernel_process)
+        __atomic_fetch_sub(&user_tasks, 1, __ATOMIC_RELAXED);
     arch_task_deinit(t);
     kstack_free(t->arch->stack_top);
     kfree(CONTAINER_OF(t, struct task_full, task));
+}
+
+void sched_count(uint32_t *ret_tasks, uint32_t *ret_runnable)
+{
+    *ret_tasks = __atomic_load_n(&user_tasks, __ATOMIC_RELAXED);
+    *ret_runnable = 0;
+    for (unsigned i = 0; i < cpu_count; i++)
+        *ret_runnable +=
+            __atomic_load_n(&cpus[i]->runq->waiting, __ATOMIC_RELAXED) + !cpu_idle(cpus[i]);
 }
 
 void task_start(struct task *t)

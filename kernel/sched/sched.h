@@ -71,6 +71,8 @@ void task_first_run(struct task *before); // entry.S
 void sched_yield_task(void);              // behind everybody else who wants this CPU
 void schedule(void); // give the CPU away if another task is due, or the current one sleeps
 
+/* Threads of programs, and how many tasks run or want to. */
+NONNULL void sched_count(uint32_t *ret_tasks, uint32_t *ret_runnable);
 /* Time that a CPU has spent on tasks. */
 NONNULL uint64_t sched_busy_ns(const struct cpu *c);
 /* Where a task may run, by CPU number; a change takes effect before the task next runs in user

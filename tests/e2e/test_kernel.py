@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel by itself: booted by hand on both machines, the program given as a boot module."""
+import random
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -42,12 +45,12 @@ class Machine:
     """A QEMU with the kernel; its console is a pipe, its status channel a file."""
 
     def __init__(self, tmp_path, program, cmdline="", machine="microvm", cpu="max", memory="64M",
-                 devices=()):
+                 devices=(), kernel=KERNEL):
         self.status_path = tmp_path / "status"
         self.monitor_path = tmp_path / "monitor"
         words = ["qemu-system-x86_64", *MACHINES[machine], "-cpu", cpu, "-accel", "tcg",
                  "-m", memory, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-                 "-kernel", str(KERNEL), "-append", cmdline, "-serial", "stdio",
+                 "-kernel", str(kernel), "-append", cmdline, "-serial", "stdio",
                  "-chardev", f"file,id=status,path={self.status_path}",
                  "-device", "isa-debugcon,iobase=0xe9,chardev=status",
                  "-device", "isa-debug-exit,iobase=0x501,iosize=1",
@@ -88,6 +91,14 @@ class Machine:
             byte = self.process.stdout.read(1)
             assert byte != b"", seen
             seen += byte
+
+    def end_within(self, seconds):
+        """A program that waits for ever is asked to end, and killed at last."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.stdin.write(b"\x14")
+            self.process.stdin.flush()
 
     def finish(self):
         """Wait for power-off: (console lines, status lines without the time of "up" and traces)."""
@@ -294,6 +305,29 @@ def test_no_leak(tmp_path, compiled):
                       ("threads", "memory", "far apart", "descriptors", "signals")]
 
 
+def test_metrics(tmp_path, compiled):
+    """What the guest says of itself when asked (abi/metrics.h)."""
+    with Machine(tmp_path, compiled("ends"), "skerry.arg=term", memory="64M") as m:
+        m.read_until(b"waiting\n")
+        told = []
+        for n in range(1, 3):
+            m.process.stdin.write(b"\x1e")
+            m.process.stdin.flush()
+            end = time.monotonic() + SECONDS_MAX
+            while len(told) < n:
+                assert time.monotonic() < end
+                told = re.findall("^metrics ([0-9a-f]+)\n", m.status_path.read_text(), re.M)
+    for text in told:
+        data = bytes.fromhex(text)
+        version, size, cpus, uptime, memory, free, cache, tasks, runnable, busy = \
+            struct.unpack("<HHIQQQQIIQ", data)
+        assert (version, size, cpus) == (1, len(data), 1)
+        assert 50 << 20 < memory < 64 << 20 and cache < memory - free and 0 < free < memory
+        assert tasks == 1 and runnable <= 1 and 0 < busy < uptime < SECONDS_MAX * 10**9
+    first, second = (struct.unpack_from("<Q", bytes.fromhex(t), 8)[0] for t in told)
+    assert first < second
+
+
 # ---- virtio over PCI ----
 
 @pytest.fixture
@@ -385,3 +419,73 @@ def test_gdb_script(tmp_path, image):
                            capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
     assert "spin_here ()" in r.stdout and "in main ()" in r.stdout, r.stdout + r.stderr
     assert "page_alloc in section .text" in r.stdout
+
+
+# ---- what is damaged ends in an error line ----
+
+OUR_FAULT = re.compile(r"panic (exception|double fault|machine check|kernel stack|stack frame)|"
+                       r"panic .*assertion failed")
+
+
+def damage(rng, data, places):
+    """Bits flipped and bytes set, near the named places as often as anywhere; or a cut end."""
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 5, 20])):
+        near = rng.random() < 0.8
+        at = rng.choice(places) + rng.randrange(256) if near else rng.randrange(len(out))
+        at = min(at, len(out) - 1)
+        out[at] = rng.choice([out[at] ^ 1 << rng.randrange(8), 0, 255, rng.randrange(256)])
+    if rng.random() < 0.2:
+        del out[rng.randrange(len(out)) & ~511 or 512:]
+    return bytes(out)
+
+
+def ends_properly(tmp_path, name, *args, **kwargs):
+    """The machine ends by itself, for a reason that it tells, which is no fault of the kernel's."""
+    with Machine(tmp_path, *args, **kwargs) as m:
+        try:
+            output, status = m.finish()
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{name} hangs: {m.status_path.read_text()}")
+    assert status and re.match(r"exit \d+|signal \d+|panic ", status[-1]), (name, output, status)
+    assert not OUR_FAULT.match(status[-1]), (name, output)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_images(tmp_path, compiled, image, seed):
+    whole = image(compiled("ends"), "-a", "x").read_bytes()
+    program = whole.find(b"\x7fELF\x02\x01\x01")
+    places = [0, 0, 1024, 1024, 1024 + 256, 4096, 8192, program, program, len(whole) - 512,
+              whole.find(b"ends\x00"), whole.find(b"passwd")]
+    assert min(places) >= 0
+    for i in range(12):
+        rng = random.Random(f"{seed} {i}")
+        path = tmp_path / "damaged"
+        path.write_bytes(damage(rng, whole, places))
+        ends_properly(tmp_path, f"seed {seed} {i}", None, "", "q35", devices=disk(path))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("flags", [["-static"], ["-static-pie"]])
+def test_damaged_programs(tmp_path, compiled, seed, flags):
+    whole = compiled("ends", *flags).read_bytes()
+    for i in range(10):
+        rng = random.Random(f"program {seed} {i}")
+        path = tmp_path / "program"
+        path.write_bytes(damage(rng, whole, [0, 0, 64, 128, 256, 4096]))
+        ends_properly(tmp_path, f"seed {seed} {i}", path, "skerry.arg=x")
+
+
+@pytest.mark.parametrize("name, seed", [("kernel/storm", 1), ("kernel/storm", 2), ("core_mm", 3),
+                                        ("core_thread", 4), ("sock_unix", 6), ("fs_dirs", 8)])
+@pytest.mark.parametrize("one_in", [15, 150])
+def test_allocations_fail(tmp_path, name, seed, one_in):
+    """Whatever allocation fails: the program may fail, wait or die of it, but not the kernel."""
+    program = tmp_path / "program"
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-static", "-pthread", "-o",
+                    str(program), str(ROOT / f"tests/guest/{name}.c")], check=True)
+    words = f"skerry.env=FAIL={one_in},{seed} skerry.arg={seed} skerry.arg=1000"
+    with Machine(tmp_path, program, words, kernel=BUILD / "kernel-fail.elf") as m:
+        m.end_within(4)
+        _, status = m.finish()
+    assert status[0] == "up" and re.match(r"exit \d+|signal \d+", status[1]), status

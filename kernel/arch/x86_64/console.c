@@ -9,6 +9,7 @@
 #include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/irq.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/sched/metrics.h"
 #include "kernel/sched/task.h"
 #include "kernel/sched/work.h"
 
@@ -108,13 +109,16 @@ void power_off(void)
         __asm__ volatile("hlt");
 }
 
-static uint32_t asked_signal; // atomic: what the host asked for, 0 nothing
+static uint32_t asked_signal;  // atomic: what the host asked for, 0 nothing
+static uint32_t asked_metrics; // atomic
 
 static void input_work(UNUSED struct work *w)
 {
     uint32_t signo = __atomic_exchange_n(&asked_signal, 0, __ATOMIC_RELAXED);
     if (signo != 0)
         machine_signal((int)signo);
+    if (__atomic_exchange_n(&asked_metrics, 0, __ATOMIC_RELAXED))
+        metrics_say();
     waitq_wake(&console_waitq, EV_IN | EV_RDNORM, 1);
 }
 
@@ -128,6 +132,10 @@ static void receive(UNUSED void *ctx)
             enum { SIGINT = 2, SIGTERM = 15 };
             uint32_t signo = byte == BOOT_CONSOLE_INT ? SIGINT : SIGTERM;
             __atomic_store_n(&asked_signal, signo, __ATOMIC_RELAXED);
+            continue;
+        }
+        if (byte == BOOT_CONSOLE_METRICS) {
+            __atomic_store_n(&asked_metrics, 1, __ATOMIC_RELAXED);
             continue;
         }
         uint32_t head = input_head;
