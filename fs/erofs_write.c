@@ -326,44 +326,65 @@ void erofs_set_uuid(uint8_t *meta, const uint8_t uuid[static 16])
     memcpy(meta + EROFS_SUPER_AT + offsetof(struct erofs_disk_super, uuid), uuid, 16);
 }
 
-/* The whole blocks of a file, the last one filled up with zeros. */
-static int emit_file(struct erofs_node *n, uint64_t bytes, const struct erofs_io *io)
+/* Blocks gather in the buffer, so that many small files go out together. */
+struct gather {
+    const struct erofs_io *io;
+    size_t used; // of io->buffer, a multiple of EROFS_BLOCK
+};
+
+static int flush(struct gather *g)
 {
-    for (uint64_t done = 0; done < bytes;) {
-        size_t len = (size_t)MIN(bytes - done, (uint64_t)io->buffer_bytes);
-        size_t padded = ALIGN_UP(len, (size_t)EROFS_BLOCK);
-        int r = 0;
-        if (n->data != NULL)
-            memcpy(io->buffer, (const uint8_t *)n->data + done, len);
-        else
-            r = io->read(io->ctx, n, done, io->buffer, len);
-        memset(io->buffer + len, 0, padded - len);
-        r = r < 0 ? r : io->write(io->ctx, io->buffer, padded);
-        if (r < 0)
-            return r;
-        done += len;
-    }
-    return 0;
+    size_t len = g->used;
+    g->used = 0;
+    return len > 0 ? g->io->write(g->io->ctx, g->io->buffer, len) : 0;
 }
 
-static int emit_dir(const struct erofs_node *n, uint64_t bytes, const struct erofs_io *io)
+static int emit_dir(const struct erofs_node *n, uint64_t bytes, struct gather *g)
 {
     struct dir_walk w = {.dir = n};
-    for (uint64_t done = 0; done < bytes; done += EROFS_BLOCK) {
-        memset(io->buffer, 0, EROFS_BLOCK);
-        dir_emit_block(&w, io->buffer);
-        int r = io->write(io->ctx, io->buffer, EROFS_BLOCK);
-        if (r < 0)
-            return r;
+    int r = 0;
+    for (uint64_t done = 0; r == 0 && done < bytes; done += EROFS_BLOCK) {
+        memset(g->io->buffer + g->used, 0, EROFS_BLOCK);
+        dir_emit_block(&w, g->io->buffer + g->used);
+        g->used += EROFS_BLOCK;
+        r = g->used == g->io->buffer_bytes ? flush(g) : 0;
     }
-    return 0;
+    return r;
+}
+
+/* The whole blocks of a file, the last one filled up with zeros. */
+static int emit_file(struct erofs_node *n, uint64_t bytes, struct gather *g)
+{
+    const struct erofs_io *io = g->io;
+    int r = 0;
+    for (uint64_t done = 0; r == 0 && done < bytes;) {
+        uint8_t *to = io->buffer + g->used;
+        size_t len = (size_t)MIN(bytes - done, (uint64_t)(io->buffer_bytes - g->used));
+        size_t padded = ALIGN_UP(len, (size_t)EROFS_BLOCK);
+        if (n->data != NULL)
+            memcpy(to, (const uint8_t *)n->data + done, len);
+        else
+            r = io->read(io->ctx, n, done, to, len);
+        memset(to + len, 0, padded - len);
+        g->used += padded;
+        done += len;
+        r = r == 0 && g->used == io->buffer_bytes ? flush(g) : r;
+    }
+    return r;
+}
+
+static int emit_below(struct erofs_node *n, struct gather *g)
+{
+    uint64_t bytes = n->size - n->inline_bytes;
+    int r = is_dir(n) ? emit_dir(n, bytes, g) : emit_file(n, bytes, g);
+    for (uint32_t i = 0; r == 0 && is_dir(n) && i < n->children_n; i++)
+        r = emit_below(n->children[i], g);
+    return r;
 }
 
 int erofs_emit_data(struct erofs_node *root, const struct erofs_io *io)
 {
-    uint64_t bytes = root->size - root->inline_bytes;
-    int r = is_dir(root) ? emit_dir(root, bytes, io) : emit_file(root, bytes, io);
-    for (uint32_t i = 0; r == 0 && is_dir(root) && i < root->children_n; i++)
-        r = erofs_emit_data(root->children[i], io);
-    return r;
+    struct gather g = {.io = io};
+    int r = emit_below(root, &g);
+    return r < 0 ? r : flush(&g);
 }

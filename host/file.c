@@ -171,7 +171,7 @@ void file_new_sweep(const char *folder)
     for (struct dirent *de = readdir(d); de != NULL; de = readdir(d)) {
         if (strncmp(de->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) != 0)
             continue;
-        CLEANUP(fd_closep) int fd = openat(dirfd(d), de->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        CLEANUP(fd_closep) int fd = openat(dirfd(d), de->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
             unlinkat(dirfd(d), de->d_name, 0);
     }

@@ -111,6 +111,73 @@ static int lock(const struct image_store *s, struct err *e)
     return fd >= 0 ? fd : err_set(e, -errno, "%s: cannot lock: %s", path, strerror(errno));
 }
 
+// ---- images that a kill would leave without a name
+
+/* How many names other than `but` (NULL: all) point to an image; *ret_one is one of them. */
+static int count_names(struct image_store *s, const char *digest, const char *but,
+                       char ret_one[static IMAGE_NAME_MAX], struct err *e);
+
+static int remove_file(const char *path, struct err *e)
+{
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    return err_set(e, -errno, "%s: cannot remove: %s", path, strerror(errno));
+}
+
+/* Under the lock: from here until settle, these images ("": none) are wanted only if they have a
+ * name. A kill leaves the list; a crash of the machine may lose it, which costs no more than the
+ * images' bytes. */
+static int doom(const struct image_store *s, const char *digest, const char *other, struct err *e)
+{
+    char path[PATH_BYTES], text[2 * IMAGE_DIGEST_MAX + 2];
+    int n = snprintf(text, sizeof(text), "%s\n%s\n", digest, other);
+    CLEANUP(fd_closep)
+    int fd =
+        open(store_path(s, "doomed", "", path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int r = fd >= 0 ? file_write_all(fd, text, (size_t)n) : -errno;
+    return r < 0 ? err_set(e, r, "%s: cannot write: %s", path, strerror(-r)) : 0;
+}
+
+/* Under the lock: remove the doomed images, of this or an earlier call, that have no name. */
+static int settle(struct image_store *s, struct err *e)
+{
+    char path[PATH_BYTES], image[PATH_BYTES], other[IMAGE_NAME_MAX];
+    CLEANUP(file_freep) char *text = NULL;
+    size_t len;
+    store_path(s, "doomed", "", path);
+    int r = file_read(path, 2 * IMAGE_DIGEST_MAX + 2, &text, &len, e);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    char *save = NULL;
+    for (char *p = strtok_r(text, "\n", &save); r == 0 && p; p = strtok_r(NULL, "\n", &save)) {
+        if (!image_digest_is(p))
+            continue; // cut off, before anything was done
+        r = count_names(s, p, NULL, other, e);
+        if (r == 0)
+            r = remove_file(store_path(s, "images", hex_of(p), image), e);
+        r = MIN(r, 0);
+    }
+    return r < 0 ? r : remove_file(path, e);
+}
+
+static int read_name(const struct image_store *s, const char *name, struct image_digest *ret,
+                     struct err *e)
+{
+    char path[PATH_BYTES];
+    CLEANUP(file_freep) char *line = NULL;
+    size_t len;
+    int r = file_read(store_path(s, "names", name, path), IMAGE_DIGEST_MAX, &line, &len, e);
+    if (r == -ENOENT)
+        return err_set(e, r, "no image '%s' in %s: see 'skerry image list'", name, s->folder);
+    if (r < 0)
+        return r;
+    line[strcspn(line, "\n")] = '\0';
+    if (!image_digest_is(line))
+        return err_set(e, -EINVAL, "%s: damaged", path);
+    memcpy(ret->text, line, sizeof(ret->text));
+    return 0;
+}
+
 /* Give a finished file its digest's name, and that a name if there is one. */
 static int publish(struct image_store *s, struct file_new *f, const struct image_digest *digest,
                    const char *name, struct err *e)
@@ -121,9 +188,17 @@ static int publish(struct image_store *s, struct file_new *f, const struct image
         file_new_abort(f);
         return locked;
     }
+    int r = settle(s, e);
     store_path(s, "images", hex_of(digest->text), path);
-    int r = 0;
-    if (access(path, F_OK) == 0) // the same bytes are there
+    bool is_there = access(path, F_OK) == 0; // the same bytes
+    if (r == 0 && name != NULL) {
+        struct image_digest old = {.text = ""};
+        struct err none;
+        if (read_name(s, name, &old, &none) < 0)
+            old.text[0] = '\0';
+        r = doom(s, is_there ? "" : digest->text, old.text, e);
+    }
+    if (r < 0 || is_there)
         file_new_abort(f);
     else
         r = file_new_commit(f, path, e);
@@ -131,7 +206,8 @@ static int publish(struct image_store *s, struct file_new *f, const struct image
         return r;
     file_new_sweep(store_path(s, "names", "", path));
     int n = snprintf(line, sizeof(line), "%s\n", digest->text);
-    return file_replace(store_path(s, "names", name, path), line, (size_t)n, 0644, e);
+    r = file_replace(store_path(s, "names", name, path), line, (size_t)n, 0644, e);
+    return r < 0 ? r : settle(s, e);
 }
 
 int image_store_create(struct image_store *s, const struct image_spec *spec, const char *name,
@@ -169,24 +245,6 @@ int image_store_path(struct image_store *s, const char *digest, char *ret, size_
     return 0;
 }
 
-static int read_name(const struct image_store *s, const char *name, struct image_digest *ret,
-                     struct err *e)
-{
-    char path[PATH_BYTES];
-    CLEANUP(file_freep) char *line = NULL;
-    size_t len;
-    int r = file_read(store_path(s, "names", name, path), IMAGE_DIGEST_MAX, &line, &len, e);
-    if (r == -ENOENT)
-        return err_set(e, r, "no image '%s' in %s: see 'skerry image list'", name, s->folder);
-    if (r < 0)
-        return r;
-    line[strcspn(line, "\n")] = '\0';
-    if (!image_digest_is(line))
-        return err_set(e, -EINVAL, "%s: damaged", path);
-    memcpy(ret->text, line, sizeof(ret->text));
-    return 0;
-}
-
 int image_store_resolve(struct image_store *s, const char *ref, struct image_digest *ret,
                         struct err *e)
 {
@@ -216,7 +274,9 @@ int image_import_begin(struct image_store *s, const char *digest, struct image_i
 {
     char path[PATH_BYTES];
     *ret = NULL;
-    int r = image_store_path(s, digest, path, sizeof(path), e);
+    CLEANUP(fd_closep) int locked = image_digest_is(digest) ? lock(s, e) : -1;
+    int r = locked >= 0 ? settle(s, e) : 0; // what is there now stays
+    r = r < 0 ? r : image_store_path(s, digest, path, sizeof(path), e);
     if (r == 0)
         return 1;
     if (r != -ENOENT)
@@ -335,13 +395,6 @@ static int count_names(struct image_store *s, const char *digest, const char *bu
     return n < 0 ? n : found;
 }
 
-static int remove_file(const char *path, struct err *e)
-{
-    if (unlink(path) == 0 || errno == ENOENT)
-        return 0;
-    return err_set(e, -errno, "%s: cannot remove: %s", path, strerror(errno));
-}
-
 int image_store_delete(struct image_store *s, const char *name, struct err *e)
 {
     char path[PATH_BYTES], other[IMAGE_NAME_MAX];
@@ -350,7 +403,10 @@ int image_store_delete(struct image_store *s, const char *name, struct err *e)
     if (locked < 0)
         return locked;
     bool by_digest = image_digest_is(name);
-    int r = by_digest ? image_store_resolve(s, name, &digest, e) : image_name_check(name, e);
+    int r = settle(s, e);
+    if (r < 0)
+        return r;
+    r = by_digest ? image_store_resolve(s, name, &digest, e) : image_name_check(name, e);
     if (r == 0 && !by_digest)
         r = read_name(s, name, &digest, e);
     int others = r < 0 ? r : count_names(s, digest.text, by_digest ? NULL : name, other, e);
@@ -359,8 +415,8 @@ int image_store_delete(struct image_store *s, const char *name, struct err *e)
     if (by_digest && others > 0)
         return err_set(e, -EBUSY, "%s is the image '%s': delete that", name, other);
     // The name first: a name without its image would be worse than an image without a name.
-    r = by_digest ? 0 : remove_file(store_path(s, "names", name, path), e);
-    if (r == 0 && others == 0)
-        r = remove_file(store_path(s, "images", hex_of(digest.text), path), e);
-    return r;
+    r = others == 0 ? doom(s, digest.text, "", e) : 0;
+    if (r == 0 && !by_digest)
+        r = remove_file(store_path(s, "names", name, path), e);
+    return r < 0 ? r : settle(s, e);
 }

@@ -6,6 +6,7 @@
  *     STORE/images/HEX     image files, read-only; HEX is the digest without "sha256:"
  *     STORE/names/NAME     one line, "sha256:HEX"
  *     STORE/lock           held while names change
+ *     STORE/doomed         meanwhile: digests of images that go unless they have a name
  */
 #include <time.h>
 
@@ -26,7 +27,8 @@ NONNULL void image_store_freep(struct image_store **s);
 /* Names: letters, digits, '.', '_', '-'; a letter or digit first. -EINVAL otherwise. */
 NONNULL MUST_CHECK int image_name_check(const char *name, struct err *e);
 
-/* Build an image into the store; name (NULL: none) then points to it, whatever it pointed to. */
+/* Build an image into the store; name (NULL: none) then points to it. The image that had the name
+ * goes if it has no other. */
 MUST_CHECK int image_store_create(struct image_store *s, const struct image_spec *spec,
                                   const char *name, struct image_digest *ret, struct err *e)
     __attribute__((nonnull(1, 2, 4, 5)));

@@ -277,6 +277,23 @@ int tree_put_text(struct tree *t, const char *path, const char *text, struct err
     return put(t, path, n, e);
 }
 
+/* st is what stat said of host_path. */
+static int put_file(struct tree *t, const char *path, const char *host_path, const struct stat *st,
+                    struct err *e)
+{
+    struct tree_node *n =
+        node_new("", 0, EROFS_S_IFREG | ((st->st_mode & S_IXUSR) != 0 ? 0755 : 0644));
+    if (n != NULL) {
+        n->n.size = (uint64_t)st->st_size;
+        n->host_path = strdup(host_path);
+    }
+    if (n == NULL || n->host_path == NULL) {
+        node_free(n);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
+    return put(t, path, n, e);
+}
+
 int tree_put_file(struct tree *t, const char *path, const char *host_path, struct err *e)
 {
     struct stat st;
@@ -285,17 +302,7 @@ int tree_put_file(struct tree *t, const char *path, const char *host_path, struc
     if (!S_ISREG(st.st_mode))
         return err_set(e, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: not a regular file",
                        host_path);
-    struct tree_node *n =
-        node_new("", 0, EROFS_S_IFREG | ((st.st_mode & S_IXUSR) != 0 ? 0755 : 0644));
-    if (n != NULL) {
-        n->n.size = (uint64_t)st.st_size;
-        n->host_path = strdup(host_path);
-    }
-    if (n == NULL || n->host_path == NULL) {
-        node_free(n);
-        return err_set(e, -ENOMEM, "out of memory");
-    }
-    return put(t, path, n, e);
+    return put_file(t, path, host_path, &st, e);
 }
 
 static int put_link(struct tree *t, const char *path, const char *host_path, struct err *e)
@@ -356,7 +363,7 @@ static int put_any(struct tree *t, const char *path, const char *host_path, unsi
     if (skip != NULL && !S_ISDIR(st.st_mode) && tree_find(t, path) != NULL)
         return 0;
     if (S_ISREG(st.st_mode))
-        return tree_put_file(t, path, host_path, e);
+        return put_file(t, path, host_path, &st, e);
     if (S_ISLNK(st.st_mode))
         return put_link(t, path, host_path, e);
     if (!S_ISDIR(st.st_mode))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -433,3 +434,57 @@ def test_kill_leaves_the_store_whole(skerry, store, tmp_path):
             assert entry["bytes"] > 40 << 20
     subprocess.run(words, check=True, capture_output=True)
     assert list((store / "images").glob(".tmp-*")) == []
+
+
+def check_store(skerry, store):
+    """Each image has its digest, each name an image; returns the images' digests and the names."""
+    images = {path.name for path in (store / "images").glob("[0-9a-f]*")}
+    for name in images:
+        assert hashlib.sha256((store / "images" / name).read_bytes()).hexdigest() == name
+    listed = json.loads(skerry("image", "list", "--json").stdout)
+    names = {path.name for path in (store / "names").glob("[a-z]*")}
+    assert names == {entry["name"] for entry in listed}
+    assert {entry["digest"][7:] for entry in listed} <= images
+    return images, {entry["name"]: entry["digest"][7:] for entry in listed}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kills_at_seeded_moments(skerry, store, tmp_path, seed):
+    """Create and delete, killed anywhere from their first instruction to their last: the store is
+    whole each time, and neither temporaries nor images without a name pile up."""
+    rng = random.Random(seed)
+    program = compile_c(tmp_path / "hello", STATIC_C, "-static")
+    big = tmp_path / "big"
+    big.mkdir()
+    for i in range(4):
+        (big / str(i)).write_bytes(rng.randbytes(1 << 20))
+    config = tmp_path / "config.json"
+    config.write_text('{"Dirs": ["big"]}')
+    start = time.monotonic()
+    create(skerry, "a", program, "-c", config)
+    whole = time.monotonic() - start
+    killed = 0
+    for _ in range(40):
+        name = rng.choice("abc")
+        (big / "0").write_bytes(rng.randbytes(100))
+        words = (["delete", name] if rng.random() < 0.3
+                 else ["create", name, str(program), "-c", str(config)])
+        p = subprocess.Popen([str(BUILD / "skerry"), "image", *words], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        try:
+            p.wait(timeout=whole * rng.random() * (0.5 if words[0] == "delete" else 1.5))
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+            killed += 1
+        images, names = check_store(skerry, store)
+        # At most what the last one left, besides what has a name.
+        assert len(images - set(names.values())) <= 1
+        assert len([*store.glob("*/.tmp-*")]) <= 2
+    assert killed > 5
+    create(skerry, "a", program, "-c", config)
+    images, names = check_store(skerry, store)
+    assert images == set(names.values()) and [*store.glob("*/.tmp-*")] == []
+    for name in names:
+        assert skerry("image", "delete", name).returncode == 0
+    assert [*store.glob("images/*")] == [*store.glob("names/*")] == [*store.glob("doomed")] == []
