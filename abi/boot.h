@@ -14,6 +14,9 @@
  *                                               APIC ids are 0 to N - 1 (default 1: others rest)
  *     skerry.env=NAME=VALUE                    added to the manifest's environment, may repeat
  *     skerry.arg=VALUE                         added to the manifest's arguments, may repeat
+ *     skerry.allow_written_exec                files made or changed at run time may be executed or
+ *                                               mapped executable, else only the image's own
+ *     skerry.deny_anonymous_exec               memory that no file fills may not be executable
  *     skerry.trace                             print system calls on the console
  *     skerry.nokaslr                           run where it is linked, not at a random place
  *     skerry.trial=NAME                        break the kernel: its own tests (boot/trial.c)

@@ -241,6 +241,8 @@ static int apply_config(struct request *q, const struct image_run *c, struct err
     if (q->instance.cpus == 0)
         q->instance.cpus = c->cpus;
     q->instance.trace |= c->trace;
+    q->instance.written_exec |= c->written_exec;
+    q->instance.no_anonymous_exec |= c->no_anonymous_exec;
     for (uint32_t i = 0; i < c->ports_n; i++) {
         if (n->forwards_n == INSTANCE_FORWARDS_MAX)
             return err_set(e, -E2BIG, "%s: RunConfig: more than %d ports", file,

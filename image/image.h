@@ -50,6 +50,8 @@ struct image_run {
     uint32_t ports_n;
     uint32_t cpus; // 0: not given
     bool trace;
+    bool written_exec;      // files made or changed at run time may be executed
+    bool no_anonymous_exec; // memory that no file fills may not
 };
 NONNULL struct image_run image_spec_run(const struct image_spec *s);
 

@@ -91,7 +91,9 @@ struct image_run image_spec_run(const struct image_spec *s)
                               .ports = (const char *const *)s->ports.items,
                               .ports_n = s->ports.n,
                               .cpus = s->cpus,
-                              .trace = s->trace};
+                              .trace = s->trace,
+                              .written_exec = s->written_exec,
+                              .no_anonymous_exec = s->no_anonymous_exec};
 }
 
 int image_spec_arg(struct image_spec *s, const char *arg, struct err *e)
@@ -309,8 +311,9 @@ static int check_keys(const struct jview *top, const char *const *keys, struct e
 
 static int take_run(struct image_spec *s, const struct jview *top, struct err *e)
 {
-    static const char *const keys[] = {"Accel", "CPUs",     "Memory", "Ports",
-                                       "Trace", "UDPPorts", NULL};
+    static const char *const keys[] = {
+        "Accel", "AllowWrittenExec", "CPUs",     "DenyAnonymousExec", "Memory",
+        "Ports", "Trace",            "UDPPorts", NULL};
     enum { CPUS_MAX = 64 };
     struct jview run;
     uint64_t cpus = s->cpus;
@@ -322,6 +325,8 @@ static int take_run(struct image_spec *s, const struct jview *top, struct err *e
     r = r < 0 ? r : keep_string(&run, "Accel", &s->accel, e);
     r = r < 0 ? r : jview_uint(&run, "CPUs", JVIEW_OPTIONAL, 1, CPUS_MAX, &cpus, e);
     r = r < 0 ? r : jview_bool(&run, "Trace", JVIEW_OPTIONAL, &s->trace, e);
+    r = r < 0 ? r : jview_bool(&run, "AllowWrittenExec", JVIEW_OPTIONAL, &s->written_exec, e);
+    r = r < 0 ? r : jview_bool(&run, "DenyAnonymousExec", JVIEW_OPTIONAL, &s->no_anonymous_exec, e);
     s->cpus = (uint32_t)cpus;
     r = r < 0 ? r : each_item(s, &run, "Ports", take_port, e);
     return r < 0 ? r : each_item(s, &run, "UDPPorts", take_udp_port, e);

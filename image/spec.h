@@ -36,5 +36,5 @@ struct image_spec {
     char *memory, *accel;       // RunConfig; NULL: not given
     struct strings ports;
     uint32_t cpus; // 0: not given
-    bool trace;
+    bool trace, written_exec, no_anonymous_exec;
 };

@@ -22,6 +22,7 @@
 #include "kernel/main.h"
 #include "kernel/mm/init.h"
 #include "kernel/mm/kmem.h"
+#include "kernel/mm/space.h"
 #include "kernel/sched/sched.h"
 #include "kernel/vfs/vfs.h"
 
@@ -118,6 +119,9 @@ static void start_program(UNUSED void *ctx)
         panic("cannot mount the root: error %d", -r);
     if (dev == NULL)
         module_load(&m);
+    else if (!boot_params.written_exec)
+        exec_rule_start();
+    mm_anonymous_exec = !boot_params.no_anonymous_exec;
     socket_init();
     add_params(&m);
     const struct program_spec spec = {.path = m.program,

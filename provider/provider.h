@@ -74,6 +74,8 @@ struct instance_spec {
     const char *const *env; // "NAME=VALUE", added to the image's environment
     uint32_t env_n;
     bool trace;        // print system calls on the console
+    bool written_exec; // files made or changed at run time may be executed
+    bool no_anonymous_exec; // memory that no file fills may not
     uint16_t gdb_port; // stopped at its start, for a debugger on that port of 127.0.0.1; 0: not so
     struct instance_net net;
 };

@@ -209,6 +209,14 @@ static bool parse_word(char *word, struct boot_params *r)
         r->trace = true;
         return true;
     }
+    if (strcmp(word, "skerry.allow_written_exec") == 0) {
+        r->written_exec = true;
+        return true;
+    }
+    if (strcmp(word, "skerry.deny_anonymous_exec") == 0) {
+        r->no_anonymous_exec = true;
+        return true;
+    }
     if (strcmp(word, "skerry.nokaslr") == 0)
         return true; // boot/place.c has heeded it
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {

@@ -22,6 +22,8 @@ struct boot_params {
     uint64_t tsc_khz;  // 0: measure
     unsigned cpus;     // 1..BOOT_CPUS_MAX
     bool trace;
+    bool written_exec;      // vfs/execrule.c
+    bool no_anonymous_exec; // mm/space.h
     const char *trial;               // boot/trial.h; NULL: none
     const char *env[PARAM_ENVS_MAX]; // into the parsed copy of the line
     unsigned env_count;

@@ -20,6 +20,7 @@ static void test_all(struct test *t)
              parse("console=ttyS0 skerry.ip=10.1.2.3/24,10.1.2.1  skerry.dns=1.1.1.1,8.8.4.4 "
                    "skerry.host=web skerry.epoch=1700000000.5 skerry.tsc_khz=2400000 skerry.smp=4 "
                    "skerry.env=A=b%20c%25 skerry.arg= skerry.arg=-x skerry.trace "
+                   "skerry.allow_written_exec skerry.deny_anonymous_exec "
                    "virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0x1000:5"),
              0);
     CHECK(t, !p.dhcp && p.ip == 0x0a010203 && p.gateway == 0x0a010201 && p.prefix_len == 24);

@@ -34,6 +34,11 @@ struct loaded {
     char interp[INTERP_MAX]; // "": none
 };
 
+struct exec_image { // too large for the kernel's stack
+    struct loaded main, interp;
+    struct file *file, *interp_file; // interp_file NULL: none is asked for
+};
+
 static uint64_t random_pages(uint64_t bytes)
 {
     return random_u64() % (bytes / PAGE_SIZE) * PAGE_SIZE;
@@ -132,20 +137,6 @@ static int map_image(struct mm *mm, struct file *f, struct loaded *l, uint64_t p
     l->entry += l->bias;
     l->phdrs = i->phdr_address != 0 ? i->phdr_address + l->bias : 0;
     return 0;
-}
-
-static int load_file(struct mm *mm, const char *path, struct loaded *l, uint64_t place)
-{
-    struct file *f;
-    int r = vfs_open(path, 0, 0, &f);
-    if (r < 0)
-        return r;
-    *l = (struct loaded){0};
-    r = parse(f, l);
-    if (r == 0)
-        r = map_image(mm, f, l, place);
-    file_put(f);
-    return r;
 }
 
 struct stack {
@@ -282,36 +273,79 @@ static size_t strings_bytes(const struct program_spec *spec)
     return bytes;
 }
 
-static int load(struct process *p, const struct program_spec *spec, struct loaded *l,
-                struct loaded *interp, struct regs *ret_regs, const char **ret_why)
+static int open_interp(struct exec_image *x)
+{
+    int r = vfs_open(x->main.interp, FILE_NONBLOCK, 0, &x->interp_file);
+    if (r < 0)
+        return r;
+    r = file_claim_exec(x->interp_file);
+    if (r == 0)
+        r = parse(x->interp_file, &x->interp);
+    return r == -ENOEXEC ? -ELIBBAD : r;
+}
+
+int exec_open(struct file *f, struct exec_image **ret, const char **ret_why)
+{
+    struct exec_image *x = kzalloc(sizeof(*x));
+    *ret_why = "out of memory";
+    if (x == NULL)
+        return -ENOMEM;
+    *ret_why = "cannot load the program";
+    x->file = file_get(f);
+    int r = parse(f, &x->main);
+    if (r == 0 && x->main.interp[0] != '\0') {
+        *ret_why = "cannot load the program's interpreter (ld.so)";
+        r = open_interp(x);
+    }
+    if (r < 0)
+        exec_close(x);
+    else
+        *ret = x;
+    return r;
+}
+
+void exec_close(struct exec_image *x)
+{
+    if (x == NULL)
+        return;
+    file_put(x->file);
+    file_put(x->interp_file);
+    kfree(x);
+}
+
+int exec_map(struct process *p, const struct program_spec *spec, struct exec_image *x,
+             struct regs *ret_regs, const char **ret_why)
 {
     struct mm *mm = p->mm;
+    struct loaded *l = &x->main, *interp = x->interp_file != NULL ? &x->interp : NULL;
     uint64_t top, sp, vdso;
     *ret_why = "arguments and environment too long";
     if (strings_bytes(spec) > STRINGS_MAX)
         return -E2BIG;
     *ret_why = "cannot load the program";
-    int r = load_file(mm, spec->path, l, PIE_BASE + random_pages(GIB));
+    int r = map_image(mm, x->file, l, PIE_BASE + random_pages(GIB));
     if (r < 0)
         return r;
     mm->brk_start = mm->brk = l->image.end + l->bias + random_pages(GIB / 32);
     *ret_why = "cannot make the stack";
-    r = make_stack(mm, l->image.executable_stack, &top);
+    r = make_stack(mm, l->image.executable_stack && mm_anonymous_exec, &top);
     if (r < 0)
         return r;
-    bool dynamic = l->interp[0] != '\0';
     *ret_why = "cannot load the program's interpreter (ld.so)";
-    if (dynamic && (r = load_file(mm, l->interp, interp, 0)) < 0)
+    if (interp != NULL && (r = map_image(mm, x->interp_file, interp, 0)) < 0)
         return r;
     *ret_why = "cannot build the stack";
     r = vdso_map(mm, &vdso);
     if (r == 0)
-        r = build_stack(p, spec, l, dynamic ? interp : NULL, top, vdso, &sp);
+        r = build_stack(p, spec, l, interp, top, vdso, &sp);
     if (r < 0)
         return r;
-    size_t len = strnlen(spec->path, sizeof(p->exe_path) - 1);
-    memcpy(p->exe_path, spec->path, len);
-    *ret_regs = (struct regs){.rip = dynamic ? interp->entry : l->entry,
+    const char *path = file_path(x->file);
+    spin_lock(&p->lock);
+    memset(p->exe_path, 0, sizeof(p->exe_path));
+    memcpy(p->exe_path, path, strnlen(path, sizeof(p->exe_path) - 1));
+    spin_unlock(&p->lock);
+    *ret_regs = (struct regs){.rip = interp != NULL ? interp->entry : l->entry,
                               .rsp = sp,
                               .cs = SEL_USER_CODE,
                               .ss = SEL_USER_DATA,
@@ -322,13 +356,19 @@ static int load(struct process *p, const struct program_spec *spec, struct loade
 int exec_load(struct process *p, const struct program_spec *spec, struct regs *ret_regs,
               const char **ret_why)
 {
-    // Too large for the kernel's stack.
-    struct loaded *l = kzalloc(sizeof(*l)), *interp = kzalloc(sizeof(*interp));
-    int r = -ENOMEM;
-    *ret_why = "out of memory";
-    if (l != NULL && interp != NULL)
-        r = load(p, spec, l, interp, ret_regs, ret_why);
-    kfree(l);
-    kfree(interp);
+    struct exec_image *x;
+    struct file *f;
+    *ret_why = "cannot load the program";
+    int r = vfs_open(spec->path, 0, 0, &f);
+    if (r < 0)
+        return r;
+    r = file_claim_exec(f);
+    if (r == 0)
+        r = exec_open(f, &x, ret_why);
+    file_put(f);
+    if (r < 0)
+        return r;
+    r = exec_map(p, spec, x, ret_regs, ret_why);
+    exec_close(x);
     return r;
 }

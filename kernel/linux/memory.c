@@ -70,6 +70,8 @@ static int map_file(int fd, struct map_request *q, uint64_t *ret_at)
     if (r == 0 && f->ops->get_page == file_no_page)
         r = -ENODEV;
     q->file = f;
+    if (r == 0 && (q->prot & MM_EXEC))
+        r = (q->prot & MM_WRITE) && !mm_anonymous_exec ? -EACCES : file_claim_exec(f);
     if (r == 0)
         r = mm_map(my_mm(), q, ret_at);
     file_put(f);
@@ -81,6 +83,8 @@ static int map_anonymous(struct map_request *q, uint64_t *ret_at)
 {
     struct file *f = NULL;
     q->offset = 0;
+    if ((q->prot & MM_EXEC) && !mm_anonymous_exec)
+        return -EACCES;
     int r = q->shared ? vfs_memory_file(q->bytes, &f) : 0;
     if (r < 0)
         return r;

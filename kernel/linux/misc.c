@@ -133,34 +133,6 @@ int64_t sys_getgroups(const uint64_t arg[static 6])
     return (int)arg[0] < 0 ? -EINVAL : 0; // no supplementary groups
 }
 
-// The one process leads its own group and session, as pid 1 in a container does.
-int64_t sys_getpgrp(UNUSED const uint64_t arg[static 6])
-{
-    return me()->pid;
-}
-
-int64_t sys_getpgid(const uint64_t arg[static 6])
-{
-    return (int)arg[0] == 0 || (int)arg[0] == me()->pid ? me()->pid : -ESRCH;
-}
-
-int64_t sys_getsid(const uint64_t arg[static 6])
-{
-    return sys_getpgid(arg);
-}
-
-int64_t sys_setsid(UNUSED const uint64_t arg[static 6])
-{
-    return -EPERM; // a group leader
-}
-
-int64_t sys_setpgid(const uint64_t arg[static 6])
-{
-    if ((int)arg[1] < 0)
-        return -EINVAL;
-    return (int)arg[0] == 0 || (int)arg[0] == me()->pid ? -EPERM : -ESRCH; // a session leader
-}
-
 int64_t sys_uname(const uint64_t arg[static 6])
 {
     enum { FIELD = 65, FIELDS = 6 };

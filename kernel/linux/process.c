@@ -651,7 +651,6 @@ static void thread_farewell(struct task *t)
     struct thread *th = t->thread;
     if (th->robust_head != 0)
         futex_exit_robust(th->robust_head, t->tid);
-    futex_exit_pi(t);
     if (th->clear_tid != 0) {
         const uint32_t zero = 0;
         if (copy_to_user(th->clear_tid, &zero, sizeof(zero)) == 0)
@@ -680,6 +679,7 @@ static void thread_exit(int wait_status)
     struct task *t = current();
     struct process *p = t->process;
     thread_farewell(t);
+    futex_exit_pi(t);
     uint64_t cpu_ns = task_cpu_ns(t);
     spin_lock(&p->lock);
     if (t->tid == p->pid && !p->ending)
@@ -706,6 +706,19 @@ static void thread_exit(int wait_status)
     t->process = &kernel_process;
     process_put(p);
     task_finish();
+}
+
+void process_leave_memory(struct mm *mm)
+{
+    struct process *p = current()->process;
+    thread_farewell(current());
+    spin_lock(&p->lock);
+    struct mm *old = p->mm;
+    p->mm = mm;
+    spin_unlock(&p->lock);
+    mm_activate(mm);
+    process_left_memory(p);
+    mm_put(old);
 }
 
 int process_become_single(void)

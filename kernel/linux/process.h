@@ -53,6 +53,8 @@ MUST_CHECK bool process_out_of_memory(void);
 /* End all tasks of the current process but this one, which gets the process's pid: 0, or -EAGAIN
  * when another task is about to do so. */
 MUST_CHECK int process_become_single(void);
+/* exec, with one task: the current process goes on in mm, taken over, and lets go of the old. */
+NONNULL void process_leave_memory(struct mm *mm);
 /* The current process has left its old memory: who waits for that in vfork goes on. */
 NONNULL void process_left_memory(struct process *p);
 

@@ -295,6 +295,28 @@ int mm_map(struct mm *mm, const struct map_request *q, uint64_t *ret_address)
     return r;
 }
 
+bool mm_anonymous_exec = true;
+
+static void owned_leaf(uint64_t *entry, UNUSED uint64_t address, void *ctx)
+{
+    *(bool *)ctx |= (*entry & PTE_OWNED) != 0;
+}
+
+/* May v, which is not executable, become so; or, if it is, writable? */
+static int check_exec(struct mm *mm, const struct vma *v, uint8_t prot)
+{
+    bool written = (prot & MM_WRITE) != 0;
+    if (!(prot & MM_EXEC))
+        return 0;
+    if (v->file == NULL || v->name != NULL) // a name of its own: anonymous shared memory
+        return mm_anonymous_exec || v->prot == prot ? 0 : -EACCES;
+    if (!mm_anonymous_exec)
+        pt_for_each(mm->root, v->start, v->end, owned_leaf, &written);
+    if (!mm_anonymous_exec && written)
+        return -EACCES;
+    return v->prot & MM_EXEC ? 0 : file_claim_exec(v->file);
+}
+
 /* Is every page of the range mapped, and may all get this protection? */
 static int check_range(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot)
 {
@@ -304,6 +326,9 @@ static int check_range(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot
             return -ENOMEM;
         if (prot & ~v->max_prot)
             return -EACCES;
+        int r = UNLIKELY(prot & MM_EXEC) ? check_exec(mm, v, prot) : 0;
+        if (r < 0)
+            return r;
         at = v->end;
         if (at >= end)
             break;

@@ -32,6 +32,10 @@ void mm_put(struct mm *mm);
 /* Load the tables of mm on this CPU. */
 NONNULL void mm_activate(struct mm *mm);
 
+/* May memory that no file fills, or that was written, become executable (just-in-time compilers)?
+ * Immutable once the first program runs. */
+extern bool mm_anonymous_exec;
+
 struct map_request {
     uint64_t address; // 0: anywhere, else a wish, or the place if fixed
     uint64_t bytes;

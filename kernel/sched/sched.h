@@ -111,6 +111,7 @@ uint64_t timers_slice(void);                 // what was last armed
 NONNULL void arch_task_init(struct arch_task *a, void (*first)(void), uint64_t r12, uint64_t r13);
 /* Give it user state, fresh or as the current task has it now. 0 or -ENOMEM. */
 MUST_CHECK int arch_task_init_user(struct task *t, bool inherit);
+NONNULL void arch_task_reset_user(struct task *t); // fresh again; the current task
 NONNULL void arch_task_deinit(struct task *t);
 /* Run `to` on this CPU; returns when `from` runs again, with the task that ran before it. */
 NONNULL struct task *arch_switch(struct task *from, struct task *to);

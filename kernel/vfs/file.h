@@ -74,6 +74,11 @@ NONNULL const char *file_path(struct file *f);
 /* What /proc/self/fd/N shows: the path (" (deleted)" behind one that is gone) or "name:[n]". */
 NONNULL size_t file_describe(struct file *f, char *to, size_t max);
 
+/* execrule.c. The file is about to be executed or mapped executable: 0; -EACCES when it may not be.
+ * Never sleeps. */
+NONNULL MUST_CHECK int file_claim_exec(const struct file *f);
+void exec_rule_start(void); // at boot: from here on only the image's own files may
+
 /* Kernel-side I/O (loader). */
 NONNULL MUST_CHECK int64_t file_read_kernel(struct file *f, void *to, size_t n, uint64_t pos);
 NONNULL MUST_CHECK int64_t file_write_kernel(struct file *f, const void *from, size_t n);

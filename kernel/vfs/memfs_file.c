@@ -203,9 +203,11 @@ static int zero_part(struct inode *inode, uint64_t index, size_t from, size_t to
 
 int memfs_truncate(struct inode *inode, uint64_t size)
 {
-    int r = 0;
     if (size > INT64_MAX)
         return -EFBIG;
+    int r = inode_claim_write(inode);
+    if (r < 0)
+        return r;
     mutex_lock(&inode->lock);
     uint64_t old = inode->size;
     if (size < old) {

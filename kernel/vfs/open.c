@@ -52,6 +52,13 @@ int open_dentry(struct dentry *d, uint32_t flags, struct file **ret)
     struct file *f = file_on(d, flags);
     if (f == NULL)
         return -ENOMEM;
+    if ((flags & FILE_PATH) == 0 && (flags & ACCMODE) != 0) {
+        int r = inode_claim_write(d->inode);
+        if (r < 0) {
+            file_put(f);
+            return r;
+        }
+    }
     if ((flags & FILE_PATH) == 0) {
         bool regular = (d->inode->mode & S_FMT) == S_REG && d->sb->ops->writable;
         int r = regular && (flags & FILE_DIRECT) ? -EINVAL : d->sb->ops->open(d->inode, f);

@@ -90,6 +90,7 @@ struct inode {
     struct list uppers;       // protected by sb->lock: dentry.upper_link, of a directory
     uint64_t last_cookie;     // protected by sb->lock
     struct flocks *flocks;    // protected by flock.c's lock
+    uint32_t use;             // atomic; execrule.c's
     struct pipe *fifo;        // protected by pipe.c's fifo_lock: of a named pipe that is open
     struct xattr *xattrs;     // protected by lock; fs_xattr.c's
     struct watch *watches;    // protected by inotify.c's lock
@@ -265,6 +266,11 @@ struct fs_context {
 };
 struct dentry *vfs_root(void);       // borrowed
 struct fs_context *fs_current(void); // of the current process; before there is one: the kernel's
+
+// --- execrule.c: what was written is not executed ---
+
+/* A regular file is about to be written: 0, or -ETXTBSY when it has been executed. */
+NONNULL MUST_CHECK int inode_claim_write(struct inode *inode);
 
 // --- memfs.c: names and data that can be written ---
 

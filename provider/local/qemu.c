@@ -149,6 +149,10 @@ static int make_line(const struct qemu_request *q, struct line *l, struct err *e
     line_net(l, &s->net);
     if (s->trace)
         line_add(l, " skerry.trace");
+    if (s->written_exec)
+        line_add(l, " skerry.allow_written_exec");
+    if (s->no_anonymous_exec)
+        line_add(l, " skerry.deny_anonymous_exec");
     if (s->gdb_port != 0)
         line_add(l, " skerry.nokaslr"); // symbols are where the file says
     for (uint32_t i = 0; i < s->env_n; i++)

@@ -74,6 +74,23 @@ void arch_user_load(struct task *t)
     bases_load(t->arch);
 }
 
+/* As Linux and the System V ABI start a program. */
+static void fpu_fresh(struct arch_task *a)
+{
+    const uint16_t control_word = 0x37f;
+    const uint32_t mxcsr = 0x1f80;
+    memset(a->fpu, 0, cpu_features.fpu_bytes);
+    memcpy(a->fpu, &control_word, sizeof(control_word));
+    memcpy(a->fpu + 24, &mxcsr, sizeof(mxcsr));
+}
+
+void arch_task_reset_user(struct task *t)
+{
+    fpu_fresh(t->arch);
+    t->arch->fs_base = t->arch->gs_base = 0;
+    arch_user_load(t);
+}
+
 int arch_task_init_user(struct task *t, bool inherit)
 {
     struct arch_task *a = t->arch;
@@ -92,10 +109,7 @@ int arch_task_init_user(struct task *t, bool inherit)
         a->gs_base = from->gs_base;
         return 0;
     }
-    const uint16_t control_word = 0x37f; // as Linux and the System V ABI start a program
-    const uint32_t mxcsr = 0x1f80;
-    memcpy(a->fpu, &control_word, sizeof(control_word));
-    memcpy(a->fpu + 24, &mxcsr, sizeof(mxcsr));
+    fpu_fresh(a);
     return 0;
 }
 
