@@ -32,9 +32,20 @@ struct mutex_sleeper {
  * one of us sees the other. */
 static COLD void lock_slowly(struct mutex *m, struct task *me)
 {
+    enum { SPINS = 200 };
     struct mutex_sleeper sleeper = {.task = me};
-    struct task *none = NULL;
+    struct task *none;
     ASSERT(__atomic_load_n(&m->owner, __ATOMIC_RELAXED) != me);
+    // Most are held briefly: another CPU may let go before we could sleep.
+    for (int i = 0; cpu_count > 1 && i < SPINS; i++) {
+        none = NULL;
+        if (__atomic_load_n(&m->owner, __ATOMIC_RELAXED) == NULL &&
+            __atomic_compare_exchange_n(&m->owner, &none, me, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return;
+        cpu_relax();
+    }
+    none = NULL;
     spin_lock(&m->lock);
     list_push_back(&m->sleepers, &sleeper.link);
     if (__atomic_compare_exchange_n(&m->owner, &none, me, false, __ATOMIC_SEQ_CST,

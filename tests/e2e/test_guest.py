@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same program, run by the host's Linux and by our kernel, must say and return the same."""
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -48,3 +50,17 @@ def test_same_as_linux(name, cpus, built, tmp_path):
     assert r.stdout.decode(errors="replace").splitlines() == \
         output.decode(errors="replace").splitlines(), r.stderr.decode(errors="replace")
     assert r.returncode == status
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="no Go compiler")
+def test_goroutines_on_four_cpus(tmp_path):
+    """Go's scheduler, collector and network poller, whose threads wander over the CPUs."""
+    program = tmp_path / "goroutines"
+    subprocess.run(["go", "build", "-o", str(program), "."], cwd=GUEST / "goroutines", check=True,
+                   env=dict(os.environ, CGO_ENABLED="0"), timeout=120)
+    r = subprocess.run([str(BUILD / "skerry"), "run", str(program), "-m", "256M", "--smp", "4",
+                        "-e", "GOMAXPROCS=4", "-a", "3"],
+                       capture_output=True, timeout=120, stdin=subprocess.DEVNULL, text=True)
+    one = ["locked 64000 atomics 64000 trees 65504", "primes 95", "echoed 1600000"]
+    assert r.stdout.splitlines() == ["CPUs in use are all there are: true"] + 3 * one, r.stderr
+    assert r.returncode == 0

@@ -69,7 +69,7 @@ struct tss {
 } PACKED;
 _Static_assert(sizeof(struct tss) == 104, "SDM volume 3, 7.7");
 
-enum { CPUS_MAX = BOOT_CPUS_MAX, IST_COUNT = 2, GDT_WORDS = 7 };
+enum { CPUS_MAX = BOOT_CPUS_MAX, IST_COUNT = 2, GDT_WORDS = 7, SLAB_CLASSES = 11 };
 
 struct mm;
 struct runq;
@@ -94,6 +94,10 @@ struct cpu {
     uint32_t timer_divide;   // own CPU: of the local APIC's timer, as last written
     struct page *free_pages; // own CPU, not in interrupts: single pages at hand (mm/page.c)
     uint32_t free_count;     // of them; others may read it
+    struct {
+        void *first;
+        uint32_t count;
+    } slab[SLAB_CLASSES];    // own CPU: free objects at hand, chained by their first word (slab.c)
     struct tss tss;          // own CPU
     uint64_t gdt[GDT_WORDS]; // immutable
 };
