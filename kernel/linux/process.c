@@ -681,23 +681,22 @@ static void thread_exit(int wait_status)
     thread_farewell(t);
     futex_exit_pi(t);
     uint64_t cpu_ns = task_cpu_ns(t);
+    tid_free(t);
     spin_lock(&p->lock);
     if (t->tid == p->pid && !p->ending)
         p->wait_status = wait_status;
-    bool last = p->task_count == 1;
-    int status = p->wait_status;
-    spin_unlock(&p->lock);
-    if (last && p == program)
-        machine_end(status);
-    tid_free(t);
-    spin_lock(&p->lock);
     list_remove(&t->process_link);
-    last = --p->task_count == 0;
+    bool last = --p->task_count == 0;
+    int status = p->wait_status;
     p->exited_cpu_ns += cpu_ns;
     struct task *executor = p->executor;
     if (executor != NULL)
         task_wake(executor);
     spin_unlock(&p->lock);
+    if (last && p == program)
+        machine_end(status);
+    if (!last && p->signals->pending.set != 0)
+        signal_retarget(p);
     thread_free(t);
     if (last) {
         give_back(p);

@@ -213,13 +213,13 @@ int signal_queue_process(struct process *p, const struct siginfo *info)
     struct task *taker = NULL;
     bool blocked_by_all = true;
     spin_lock(&p->lock);
+    spin_lock(&s->lock);
     LIST_FOR_EACH (node, &p->tasks) {
         struct task *t = LIST_ENTRY(node, struct task, process_link);
         blocked_by_all &= (t->thread->blocked & sig_bit(info->signo)) != 0;
         if (taker == NULL && takes(t, info->signo))
             taker = t;
     }
-    spin_lock(&s->lock);
     int r = 0;
     prepare(s, taker != NULL ? taker->thread : NULL, info->signo);
     if (!ignored(s, info->signo) || blocked_by_all) {
@@ -265,6 +265,20 @@ void signal_force(struct task *t, const struct siginfo *info)
     __atomic_fetch_or(&t->need_work, TASK_WORK_SIGNAL, __ATOMIC_RELAXED);
 }
 
+void signal_retarget(struct process *p)
+{
+    struct signal_state *s = p->signals;
+    spin_lock(&p->lock);
+    spin_lock(&s->lock);
+    LIST_FOR_EACH (node, &p->tasks) {
+        struct task *t = LIST_ENTRY(node, struct task, process_link);
+        if (s->pending.set & ~t->thread->blocked)
+            notice(t);
+    }
+    spin_unlock(&s->lock);
+    spin_unlock(&p->lock);
+}
+
 /* need_work says whether something is deliverable. Only the task itself clears it. */
 static void recalculate(struct task *t)
 {
@@ -279,9 +293,13 @@ void signal_block(uint64_t mask)
     struct task *t = current();
     struct signal_state *s = t->process->signals;
     spin_lock(&s->lock);
+    uint64_t newly = mask & ~UNBLOCKABLE & ~t->thread->blocked;
+    bool others_turn = (s->pending.set & newly) != 0;
     t->thread->blocked = mask & ~UNBLOCKABLE;
     recalculate(t);
     spin_unlock(&s->lock);
+    if (UNLIKELY(others_turn))
+        signal_retarget(t->process);
 }
 
 /* Take the first signal of `set` out of p. False when there is none. */

@@ -144,6 +144,9 @@ NONNULL void signal_force(struct task *t, const struct siginfo *info);
 NONNULL void signal_deliver(struct regs *r);
 /* Change the current task's mask; SIGKILL and SIGSTOP cannot be blocked. */
 void signal_block(uint64_t mask);
+/* A task of p will not take what waits for the process (it blocks it now, or ends): have the others
+ * look. */
+NONNULL void signal_retarget(struct process *p);
 
 /* To whom fcntl's F_SETOWN names (F_OWNER_* of vfs/async.h): nothing happens when it is gone. */
 NONNULL void signal_send_owner(int type, int id, const struct siginfo *info);
