@@ -151,6 +151,36 @@ struct process *process_get(int pid)
     return p;
 }
 
+int process_next(int pid)
+{
+    int next = -1;
+    spin_lock(&table_lock);
+    LIST_FOR_EACH (node, &processes) {
+        const struct process *p = LIST_ENTRY(node, struct process, all);
+        if (p->pid >= pid && (next < 0 || p->pid < next))
+            next = p->pid;
+    }
+    spin_unlock(&table_lock);
+    return next;
+}
+
+bool process_stopped(struct process *p)
+{
+    return __atomic_load_n(&p->signals->stopped, __ATOMIC_RELAXED) != 0;
+}
+
+bool process_runs(struct process *p)
+{
+    bool runs = false;
+    spin_lock(&p->lock);
+    LIST_FOR_EACH (node, &p->tasks) {
+        const struct task *t = LIST_ENTRY(node, struct task, process_link);
+        runs |= __atomic_load_n(&t->sched->state, __ATOMIC_RELAXED) == TASK_RUNNING;
+    }
+    spin_unlock(&p->lock);
+    return runs;
+}
+
 void process_put(struct process *p)
 {
     if (p == NULL || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) != 0)

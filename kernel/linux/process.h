@@ -29,6 +29,9 @@ extern struct list processes; // struct process.all, until waited for; protected
 struct process *process_find(int pid);
 /* The same with a reference (process_put), for callers without the lock. */
 MUST_CHECK struct process *process_get(int pid);
+int process_next(int pid);          // the lowest that is not below pid, or -1
+NONNULL bool process_stopped(struct process *p); // by a signal
+NONNULL bool process_runs(struct process *p);    // has or wants a CPU
 void process_put(struct process *p); // NULL is fine; may sleep
 /* What others may look at while it runs, with a reference: NULL when it has ended. */
 NONNULL MUST_CHECK struct mm *process_mm(struct process *p);

@@ -35,6 +35,11 @@ X(218, set_tid_address, ARG_PTR)
 X(231, exit_group, ARG_INT)
 X(273, set_robust_list, ARG_PTR, ARG_SIZE)
 X(435, clone3, ARG_PTR, ARG_SIZE)
+// shm.c
+X(29, shmget, ARG_HEX, ARG_SIZE, ARG_OCTAL)
+X(30, shmat, ARG_INT, ARG_PTR, ARG_OCTAL)
+X(31, shmctl, ARG_INT, ARG_INT, ARG_PTR)
+X(67, shmdt, ARG_PTR)
 // execve.c
 X(59, execve, ARG_STR, ARG_PTR, ARG_PTR)
 X(322, execveat, ARG_AT_FD, ARG_STR, ARG_PTR, ARG_PTR, ARG_HEX)

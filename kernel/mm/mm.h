@@ -29,6 +29,11 @@ NONNULL int mm_for_each(struct mm *mm, int (*fn)(const struct vma_info *v, void 
  * drop them. True when there were some: try again. Takes mm->lock: not from within a fault. */
 NONNULL bool mm_give_back(struct mm *mm);
 
+/* Bytes of any address space, as its own program would read them: 0, -EFAULT, -ENOMEM. May sleep.
+ */
+NONNULL MUST_CHECK int mm_read(struct mm *mm, uint64_t from, void *to, size_t n);
+void mm_put(struct mm *mm); // one user less; NULL is fine
+
 struct mm_stats {
     uint64_t virtual_bytes, resident_bytes, data_bytes, stack_bytes, text_bytes;
 };

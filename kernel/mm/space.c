@@ -234,6 +234,23 @@ int mm_unmap(struct mm *mm, uint64_t start, uint64_t end)
     return r;
 }
 
+int mm_unmap_file(struct mm *mm, uint64_t start, const char *name, struct file **ret_file)
+{
+    int r = -EINVAL;
+    mutex_lock(&mm->lock);
+    const struct vma *v = vma_find(&mm->vmas, start);
+    if (v != NULL && v->start == start && v->name == name && v->offset == 0) {
+        uint64_t end = v->end;
+        *ret_file = v->file;
+        while ((v = vma_next(v)) != NULL && v->start == end && v->file == *ret_file &&
+               v->offset == end - start) // not another attachment of it
+            end = v->end;
+        r = unmap_locked(mm, start, end);
+    }
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
 /* Where a new mapping goes: 0 with *ret, or -ENOMEM, -EEXIST. */
 static int place(struct mm *mm, const struct map_request *q, uint64_t *ret)
 {
@@ -800,6 +817,35 @@ static uint64_t populate_at(struct mm *mm, uint64_t at, enum populate how, int *
     int r = fault_locked(mm, at, write ? FAULT_WRITE : 0);
     *ret_error = r == -ENOMEM ? r : -EFAULT;
     return r == 0 ? PAGE_SIZE : 0;
+}
+
+static int read_locked(struct mm *mm, uint64_t from, void *to, size_t n)
+{
+    uint64_t *e = pt_entry(mm->root, from, false);
+    if (e == NULL || *e == 0) {
+        int r = fault_locked(mm, from, 0);
+        if (r < 0)
+            return r == -ENOMEM ? r : -EFAULT;
+        e = pt_entry(mm->root, from, false);
+    }
+    if (e == NULL || !(*e & PTE_PRESENT))
+        return -EFAULT;
+    memcpy(to, (const char *)virt_of(*e & PTE_ADDR) + from % PAGE_SIZE, n);
+    return 0;
+}
+
+int mm_read(struct mm *mm, uint64_t from, void *to, size_t n)
+{
+    int r = 0;
+    for (size_t done = 0; done < n && r == 0;) {
+        uint64_t at = from + done;
+        size_t part = MIN(n - done, PAGE_SIZE - at % PAGE_SIZE);
+        mutex_lock(&mm->lock);
+        r = at < USER_END ? read_locked(mm, at, (char *)to + done, part) : -EFAULT;
+        mutex_unlock(&mm->lock);
+        done += part;
+    }
+    return r;
 }
 
 int mm_populate(struct mm *mm, uint64_t start, uint64_t end, enum populate how)

@@ -28,7 +28,6 @@ MUST_CHECK struct mm *mm_new(void);
 /* A copy of `from`, whose private pages both share until one writes. 0 or -ENOMEM. */
 NONNULL MUST_CHECK int mm_fork(struct mm *from, struct mm **ret);
 NONNULL struct mm *mm_get(struct mm *mm); // one more user
-void mm_put(struct mm *mm);
 /* Load the tables of mm on this CPU. */
 NONNULL void mm_activate(struct mm *mm);
 
@@ -51,6 +50,10 @@ struct map_request {
 NONNULL MUST_CHECK int mm_map(struct mm *mm, const struct map_request *q, uint64_t *ret_address);
 /* 0; -ENOMEM when a mapping would have to be split and cannot. */
 NONNULL MUST_CHECK int mm_unmap(struct mm *mm, uint64_t start, uint64_t end);
+/* Take away the mapping of this name that begins at `start`, of the same file all the way: 0 with
+ * *ret_file, which may be gone by now; -EINVAL. */
+NONNULL MUST_CHECK int mm_unmap_file(struct mm *mm, uint64_t start, const char *name,
+                                     struct file **ret_file);
 /* 0; -ENOMEM with a hole in the range; -EACCES. */
 NONNULL MUST_CHECK int mm_protect(struct mm *mm, uint64_t start, uint64_t end, uint8_t prot);
 /* Drop the pages: anonymous memory reads as zero again, files as the file. 0; -ENOMEM with a hole;

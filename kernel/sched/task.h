@@ -70,6 +70,7 @@ struct task {
     struct arch_task *arch;   // registers, FPU, kernel stack
     struct thread *thread;    // a program's thread as Linux sees it (linux/thread.h), or NULL
     struct sched_task *sched; // run queue state, times
+    struct process *looks_at; // own task: whose files in /proc it looks at; NULL: its own process's
 };
 
 // Never NULL once the scheduler runs.

@@ -177,9 +177,8 @@ static void close_file(struct fdtable *t, struct file *f)
     file_put(f);
 }
 
-struct file *fd_get(int fd)
+struct file *fdtable_file(struct fdtable *t, int fd)
 {
-    struct fdtable *t = table();
     struct file *f = NULL;
     spin_lock(&t->lock);
     const struct fd_chunk *c = fd >= 0 ? chunk_of(t, (uint32_t)fd) : NULL;
@@ -190,6 +189,11 @@ struct file *fd_get(int fd)
     }
     spin_unlock(&t->lock);
     return f;
+}
+
+struct file *fd_get(int fd)
+{
+    return fdtable_file(table(), fd);
 }
 
 struct file *fd_get_io(int fd)
@@ -294,9 +298,8 @@ int fd_replace(int to, struct file *f, bool cloexec)
     return to;
 }
 
-int fd_cloexec(int fd, int set)
+static int cloexec(struct fdtable *t, int fd, int set)
 {
-    struct fdtable *t = table();
     int r = -EBADF;
     spin_lock(&t->lock);
     struct fd_chunk *c = fd >= 0 ? chunk_of(t, (uint32_t)fd) : NULL;
@@ -307,6 +310,16 @@ int fd_cloexec(int fd, int set)
     }
     spin_unlock(&t->lock);
     return r;
+}
+
+int fd_cloexec(int fd, int set)
+{
+    return cloexec(table(), fd, set);
+}
+
+int fdtable_cloexec(struct fdtable *t, int fd)
+{
+    return cloexec(t, fd, -1);
 }
 
 /* First open descriptor >= fd with a file, or UINT32_MAX; lock held. */

@@ -22,6 +22,9 @@ NONNULL void fdtable_limit_set(struct fdtable *t, uint32_t limit);
  * -EBADF. fd_get_io refuses O_PATH files too. */
 MUST_CHECK struct file *fd_get(int fd);
 MUST_CHECK struct file *fd_get_io(int fd);
+/* The same, and fd_cloexec without a change, of another table. */
+NONNULL MUST_CHECK struct file *fdtable_file(struct fdtable *t, int fd);
+NONNULL MUST_CHECK int fdtable_cloexec(struct fdtable *t, int fd);
 
 /* Put f at the lowest free descriptor >= min of the current process. Takes over the caller's
  * reference on success: descriptor, -EMFILE or -ENOMEM (the

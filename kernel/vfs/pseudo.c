@@ -2,7 +2,7 @@
 /* /proc and /sys: one table says what there is; each file's text is made when it is read.
  *
  * Paths in the table stand for families: PID is a process, TID a thread of it, FD a descriptor.
- * What a name stands for is the inode's node (a row) and node_arg (a number). There is one process.
+ * What a name stands for is the inode's node (a row) and node_arg (a number).
  */
 #include "base/fmt.h"
 #include "base/mem.h"
@@ -13,6 +13,7 @@
 #include "kernel/sched/stats.h"
 #include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
+#include "kernel/linux/process.h"
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/tree.h"
 
@@ -85,9 +86,74 @@ static void text_free(struct text *t)
 
 // --- what the files say ---
 
+/* Number of a file, descriptor or thread, and the process it belongs to (0: the reader): what an
+ * inode's node_arg holds. */
+static uint64_t arg_of(uint64_t pid, uint64_t number)
+{
+    return pid << 32 | number;
+}
+
+/* From here to look_away the functions below speak of this process. False when it is gone. */
+static bool look_at(uint64_t arg)
+{
+    int pid = (int)(arg >> 32);
+    struct process *p = NULL;
+    if (pid != 0 && pid != current()->process->pid) {
+        p = process_get(pid);
+        if (p == NULL)
+            return false;
+    }
+    current()->looks_at = p;
+    return true;
+}
+
+static void look_away(void)
+{
+    process_put(current()->looks_at);
+    current()->looks_at = NULL;
+}
+
 static struct process *me(void)
 {
-    return current()->process;
+    struct process *p = current()->looks_at;
+    return p != NULL ? p : current()->process;
+}
+
+/* Its memory, unless it has ended. */
+static void each_mapping(int (*fn)(const struct vma_info *v, void *ctx), void *ctx)
+{
+    struct mm *mm = process_mm(me());
+    if (mm == NULL)
+        return;
+    (void)mm_for_each(mm, fn, ctx);
+    mm_put(mm);
+}
+
+static struct mm_stats my_memory(void)
+{
+    struct mm_stats m = {0};
+    struct mm *mm = process_mm(me());
+    if (mm == NULL)
+        return m;
+    mm_stats_get(mm, &m);
+    mm_put(mm);
+    return m;
+}
+
+static struct file *my_file(int fd)
+{
+    struct fdtable *t = process_files(me());
+    struct file *f = t != NULL ? fdtable_file(t, fd) : NULL;
+    fdtable_put(t);
+    return f;
+}
+
+static int my_cloexec(int fd)
+{
+    struct fdtable *t = process_files(me());
+    int r = t != NULL ? fdtable_cloexec(t, fd) : -EBADF;
+    fdtable_put(t);
+    return r;
 }
 
 static uint64_t kib(uint64_t bytes)
@@ -285,13 +351,15 @@ static void show_boot_id(struct text *t, uint64_t arg UNUSED)
 static void put_user(struct text *t, uint64_t start, uint64_t end)
 {
     char block[256];
-    while (start < end) {
+    struct mm *mm = process_mm(me());
+    while (mm != NULL && start < end) {
         size_t n = MIN(sizeof(block), end - start);
-        if (copy_from_user(block, start, n) < 0)
-            return;
+        if (mm_read(mm, start, block, n) < 0)
+            break;
         put_bytes(t, block, n);
         start += n;
     }
+    mm_put(mm);
 }
 
 static void show_cmdline(struct text *t, uint64_t arg UNUSED)
@@ -346,7 +414,7 @@ static int show_smap(const struct vma_info *v, void *ctx)
 static void show_smaps(struct text *t, uint64_t arg UNUSED)
 {
     struct smaps s = {.t = t};
-    (void)mm_for_each(me()->mm, show_smap, &s);
+    each_mapping(show_smap, &s);
 }
 
 static int add_smap(const struct vma_info *v, void *ctx)
@@ -365,7 +433,7 @@ static int add_smap(const struct vma_info *v, void *ctx)
 static void show_smaps_rollup(struct text *t, uint64_t arg UNUSED)
 {
     struct smaps s = {.t = t};
-    (void)mm_for_each(me()->mm, add_smap, &s);
+    each_mapping(add_smap, &s);
     put(t, "%08lx-%08lx ---p 00000000 00:00 0 %*s[rollup]\n", s.first, s.last, 26, "");
     put(t, "Rss:            %8lu kB\nPss:            %8lu kB\n", kib(s.rss), kib(s.rss));
     put(t, "Shared_Clean:   %8lu kB\nPrivate_Dirty:  %8lu kB\n", kib(s.shared),
@@ -380,7 +448,7 @@ static void show_auxv(struct text *t, uint64_t arg UNUSED)
 
 static void show_maps(struct text *t, uint64_t arg UNUSED)
 {
-    (void)mm_for_each(me()->mm, show_mapping, t);
+    each_mapping(show_mapping, t);
 }
 
 /* The name of a thread (0: the process's first one) into to[TASK_NAME_MAX]. */
@@ -405,15 +473,25 @@ static void show_comm(struct text *t, uint64_t arg)
     put(t, "%s\n", name);
 }
 
+/* Linux's letter and word. */
+static const char *state_of(struct process *p)
+{
+    if (p->zombie)
+        return "Z (zombie)";
+    if (process_stopped(p))
+        return "T (stopped)";
+    return p == current()->process || process_runs(p) ? "R (running)" : "S (sleeping)";
+}
+
 static void show_pid_stat(struct text *t, uint64_t arg)
 {
     struct process *p = me();
-    struct mm_stats m;
+    const struct mm_stats m = my_memory();
     char name[TASK_NAME_MAX];
-    mm_stats_get(p->mm, &m);
     task_name(arg, name);
     int id = arg != 0 ? (int)arg : p->pid;
-    put(t, "%d (%s) R %d %d %d 34816 %d 0 0 0 0 0 ", id, name, p->ppid, p->pid, p->pid, p->pid);
+    put(t, "%d (%s) %c %d %d %d 34816 %d 0 0 0 0 0 ", id, name, state_of(p)[0], p->ppid, p->pgid,
+        p->sid, p->pgid);
     put(t, "%lu 0 0 0 20 0 %u 0 ", stats_process_ns(p) / NS_PER_TICK, p->task_count);
     put(t, "%lu %lu %lu %lu 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 ",
         p->start_ns / NS_PER_TICK, m.virtual_bytes, m.resident_bytes / PAGE_SIZE, UINT64_MAX);
@@ -422,21 +500,27 @@ static void show_pid_stat(struct text *t, uint64_t arg)
 
 static void show_statm(struct text *t, uint64_t arg UNUSED)
 {
-    struct mm_stats m;
-    mm_stats_get(me()->mm, &m);
+    const struct mm_stats m = my_memory();
     put(t, "%lu %lu 0 %lu 0 %lu 0\n", m.virtual_bytes / PAGE_SIZE, m.resident_bytes / PAGE_SIZE,
         m.text_bytes / PAGE_SIZE, (m.data_bytes + m.stack_bytes) / PAGE_SIZE);
+}
+
+static uint32_t my_umask(void)
+{
+    struct fs_context *fs = process_fs(me());
+    uint32_t mask = fs != NULL ? fs->umask : 0;
+    fs_context_put(fs);
+    return mask;
 }
 
 static void show_status(struct text *t, uint64_t arg)
 {
     struct process *p = me();
     const struct creds *c = &p->creds;
-    struct mm_stats m;
+    const struct mm_stats m = my_memory();
     char name[TASK_NAME_MAX];
-    mm_stats_get(p->mm, &m);
     task_name(arg, name);
-    put(t, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\n", name, fs_current()->umask);
+    put(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\n", name, my_umask(), state_of(p));
     put(t, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", p->pid,
         arg != 0 ? (int)arg : p->pid, p->ppid);
     put(t, "Uid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid, c->suid, c->euid);
@@ -483,10 +567,10 @@ static void show_limits(struct text *t, uint64_t arg UNUSED)
 
 static void show_fdinfo(struct text *t, uint64_t arg)
 {
-    struct file *f = fd_get((int)arg);
+    struct file *f = my_file((int)arg);
     if (f == NULL)
         return;
-    uint32_t flags = f->flags | (fd_cloexec((int)arg, -1) > 0 ? (uint32_t)OPEN_CLOEXEC : 0);
+    uint32_t flags = f->flags | (my_cloexec((int)arg) > 0 ? (uint32_t)OPEN_CLOEXEC : 0);
     put(t, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%lu\n", f->pos, flags,
         f->inode != NULL ? f->inode->sb->dev : (uint64_t)ANON_DEV);
     file_put(f);
@@ -537,10 +621,13 @@ static size_t link_exe(char *to, size_t max, uint64_t arg UNUSED)
 
 static size_t link_cwd(char *to, size_t max, uint64_t arg UNUSED)
 {
-    struct fs_context *fs = fs_current();
+    struct fs_context *fs = process_fs(me());
+    if (fs == NULL)
+        return 0;
     spin_lock(&fs->lock);
     struct dentry *d = dentry_get(fs->cwd);
     spin_unlock(&fs->lock);
+    fs_context_put(fs);
     size_t n = dentry_path(d, to, max);
     dentry_put(d);
     return n;
@@ -553,7 +640,7 @@ static size_t link_root(char *to, size_t max, uint64_t arg UNUSED)
 
 static size_t link_fd(char *to, size_t max, uint64_t arg)
 {
-    struct file *f = fd_get((int)arg);
+    struct file *f = my_file((int)arg);
     size_t n = f != NULL ? file_describe(f, to, max) : 0;
     file_put(f);
     return n;
@@ -732,22 +819,27 @@ struct family {
 
 static bool pid_exists(uint64_t n)
 {
-    return n == (uint64_t)me()->pid;
+    struct process *p = n <= INT32_MAX ? process_get((int)n) : NULL;
+    process_put(p);
+    return p != NULL;
 }
 
 static int64_t pid_next(int64_t n)
 {
-    return n <= me()->pid ? me()->pid : -1;
+    return n <= INT32_MAX ? process_next((int)n) : -1;
 }
 
 static bool fd_exists(uint64_t n)
 {
-    return n <= INT32_MAX && fd_cloexec((int)n, -1) >= 0;
+    return n <= INT32_MAX && my_cloexec((int)n) >= 0;
 }
 
 static int64_t fd_next_open(int64_t n)
 {
-    return n <= INT32_MAX ? fd_next(me()->files, (int)n) : -1;
+    struct fdtable *t = process_files(me());
+    int fd = t != NULL && n <= INT32_MAX ? fd_next(t, (int)n) : -1;
+    fdtable_put(t);
+    return fd;
 }
 
 static int64_t tid_next(int64_t n)
@@ -828,7 +920,7 @@ static int make_inode(struct super *sb, const struct node *n, uint64_t arg, stru
 {
     size_t count;
     const struct node *all = nodes_of(sb, &count);
-    uint64_t ino = (uint64_t)(n - all) + 1 + (arg << 16);
+    uint64_t ino = (uint64_t)(n - all) + 1 + ((arg & UINT32_MAX) << 16) + (arg >> 32 << 40);
     struct inode *inode = inode_new(sb, ino, n->mode);
     if (inode == NULL)
         return -ENOMEM;
@@ -860,7 +952,13 @@ static uint64_t parse_number(const char *s, size_t len)
     return n;
 }
 
-static int pseudo_lookup(struct inode *dir, const char *name, size_t len, struct inode **ret)
+/* node_arg of a family's member in a directory. */
+static uint64_t member(const struct family *f, uint64_t dir_arg, uint64_t number)
+{
+    return f->dir[0] == 0 ? arg_of(number, 0) : arg_of(dir_arg >> 32, number);
+}
+
+static int lookup_seen(struct inode *dir, const char *name, size_t len, struct inode **ret)
 {
     const struct node *d = dir->node;
     size_t count;
@@ -877,13 +975,22 @@ static int pseudo_lookup(struct inode *dir, const char *name, size_t len, struct
             return make_inode(dir->sb, &all[i], dir->node_arg, ret);
         if (family != NULL && number != UINT64_MAX && strcmp(all[i].path, family->child) == 0)
             return family->exists(number)
-                       ? make_inode(dir->sb, &all[i], family->dir[0] == 0 ? 0 : number, ret)
+                       ? make_inode(dir->sb, &all[i], member(family, dir->node_arg, number), ret)
                        : -ENOENT;
     }
     return -ENOENT;
 }
 
-static int pseudo_iterate(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
+static int pseudo_lookup(struct inode *dir, const char *name, size_t len, struct inode **ret)
+{
+    if (!look_at(dir->node_arg))
+        return -ENOENT;
+    int r = lookup_seen(dir, name, len, ret);
+    look_away();
+    return r;
+}
+
+static int iterate_seen(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
 {
     const struct node *d = dir->inode->node;
     size_t count;
@@ -920,10 +1027,22 @@ static int pseudo_iterate(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
     return 0;
 }
 
+static int pseudo_iterate(struct dentry *dir, uint64_t *pos, struct dirbuf *buf)
+{
+    if (!look_at(dir->inode->node_arg))
+        return -ENOENT;
+    int r = iterate_seen(dir, pos, buf);
+    look_away();
+    return r;
+}
+
 static int64_t pseudo_readlink(struct inode *inode, char *to, size_t max)
 {
     const struct node *n = inode->node;
-    size_t len = n->link(to, max, inode->node_arg);
+    if (!look_at(inode->node_arg))
+        return -ENOENT;
+    size_t len = n->link(to, max, inode->node_arg & UINT32_MAX);
+    look_away();
     return len > 0 ? (int64_t)MIN(len, max - 1) : -ENOENT;
 }
 
@@ -933,7 +1052,10 @@ static int pseudo_jump(struct inode *inode, struct dentry **ret, struct file **r
     const struct node *n = inode->node;
     if (n->link != link_fd)
         return -ENOENT;
-    struct file *f = fd_get((int)inode->node_arg);
+    if (!look_at(inode->node_arg))
+        return -ENOENT;
+    struct file *f = my_file((int)(inode->node_arg & UINT32_MAX));
+    look_away();
     if (f == NULL)
         return -EBADF;
     if (f->dentry == NULL) {
@@ -952,11 +1074,17 @@ struct open_text {
     struct text text;
 };
 
-static void make_text(struct text *t, const struct inode *inode)
+/* False when the process is gone. */
+static bool make_text(struct text *t, const struct inode *inode)
 {
     const struct node *n = inode->node;
+    bool own_number = n->show == show_number || n->show == show_words;
     text_free(t);
-    n->show(t, n->show == show_number || n->show == show_words ? n->number : inode->node_arg);
+    if (!look_at(inode->node_arg))
+        return false;
+    n->show(t, own_number ? n->number : inode->node_arg & UINT32_MAX);
+    look_away();
+    return true;
 }
 
 static int64_t pseudo_read(struct file *f, struct uio *u, uint64_t *pos, bool nonblock UNUSED)
@@ -965,8 +1093,10 @@ static int64_t pseudo_read(struct file *f, struct uio *u, uint64_t *pos, bool no
     int64_t r = 0;
     mutex_lock(&o->lock);
     if (*pos == 0 || o->text.page == NULL) // reading from the start asks anew
-        make_text(&o->text, f->inode);
-    if (o->text.failed) {
+        r = make_text(&o->text, f->inode) ? 0 : -ESRCH;
+    if (r < 0) {
+        text_free(&o->text);
+    } else if (o->text.failed) {
         text_free(&o->text);
         r = -ENOMEM;
     } else if (*pos < o->text.len) {
@@ -989,7 +1119,10 @@ static int64_t pseudo_write(struct file *f, struct uio *u, uint64_t *pos UNUSED,
         return -EIO;
     if (uio_take(u, data, MIN(len, sizeof(data))) < 0)
         return -EFAULT;
-    int r = n->write(f->inode->node_arg, data, MIN(len, sizeof(data)));
+    if (!look_at(f->inode->node_arg))
+        return -ESRCH;
+    int r = n->write(f->inode->node_arg & UINT32_MAX, data, MIN(len, sizeof(data)));
+    look_away();
     return r < 0 ? r : (int64_t)len;
 }
 

@@ -16,6 +16,7 @@
 #include "kernel/drivers/random.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/linux/process.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/mm.h"
 #include "kernel/mm/uaccess.h"
@@ -575,6 +576,54 @@ unsigned stats_cpus(void)
 uint64_t stats_cpu_busy_ns(void)
 {
     return 0;
+}
+
+int mm_read(struct mm *mm UNUSED, uint64_t from, void *to, size_t n)
+{
+    return copy_from_user(to, from, n);
+}
+
+void mm_put(struct mm *mm UNUSED)
+{
+}
+
+struct process *process_get(int pid)
+{
+    return pid == process.pid ? &process : NULL;
+}
+
+int process_next(int pid)
+{
+    return pid <= process.pid ? process.pid : -1;
+}
+
+void process_put(struct process *p UNUSED)
+{
+}
+
+struct mm *process_mm(struct process *p)
+{
+    return p->mm;
+}
+
+struct fdtable *process_files(struct process *p)
+{
+    return fdtable_get(p->files);
+}
+
+struct fs_context *process_fs(struct process *p)
+{
+    return fs_context_get(p->fs);
+}
+
+bool process_stopped(struct process *p UNUSED)
+{
+    return false;
+}
+
+bool process_runs(struct process *p UNUSED)
+{
+    return true;
 }
 
 uint64_t stats_process_ns(struct process *p UNUSED)
