@@ -124,7 +124,8 @@ void mm_put(struct mm *mm)
 {
     if (mm == NULL || __atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
-    zap(mm, 0, USER_END);
+    for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL; v = vma_next(v))
+        zap(mm, v->start, v->end); // what lies between was never there: not looked at
     free_tables(mm, 0, USER_END + PAGE_SIZE);
     for (struct vma *v; (v = vma_find(&mm->vmas, 0)) != NULL;) {
         vma_remove(&mm->vmas, v);
