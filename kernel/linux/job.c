@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Process groups and sessions. Linux 6.1 kernel/sys.c. */
+/* Process groups and sessions, and who looks after whose children. Linux 6.1 kernel/sys.c. */
 #include "base/errno.h"
 #include "kernel/linux/process.h"
+#include "kernel/linux/signal.h"
 #include "kernel/linux/syscall.h"
+#include "kernel/mm/uaccess.h"
 
 /* A process by the number that a program gives; 0: the caller. With the table locked. */
 static struct process *named(int pid)
@@ -87,4 +89,21 @@ int64_t sys_setsid(UNUSED const uint64_t arg[static 6])
         me->sid = me->pgid = me->pid;
     process_table_unlock();
     return r;
+}
+
+int64_t process_prctl(const uint64_t arg[static 6])
+{
+    enum { SET_PDEATHSIG = 1, GET_PDEATHSIG = 2, SET_CHILD_SUBREAPER = 36 };
+    struct process *me = current()->process;
+    if ((int)arg[0] == SET_PDEATHSIG && arg[1] > SIGNALS)
+        return -EINVAL;
+    process_table_lock();
+    if ((int)arg[0] == SET_PDEATHSIG)
+        me->death_signal = (uint8_t)arg[1];
+    else if ((int)arg[0] == SET_CHILD_SUBREAPER)
+        me->subreaper = arg[1] != 0;
+    const int32_t state = (int)arg[0] == GET_PDEATHSIG ? me->death_signal : me->subreaper;
+    process_table_unlock();
+    bool asks = (int)arg[0] != SET_PDEATHSIG && (int)arg[0] != SET_CHILD_SUBREAPER;
+    return asks ? copy_to_user(arg[1], &state, sizeof(state)) : 0;
 }

@@ -282,10 +282,13 @@ int64_t sys_prctl(const uint64_t arg[static 6])
 {
     enum {
         SET_PDEATHSIG = 1,
+        GET_PDEATHSIG = 2,
         GET_DUMPABLE = 3,
         SET_NAME = 15,
         GET_NAME = 16,
         CAPBSET_READ = 23,
+        SET_CHILD_SUBREAPER = 36,
+        GET_CHILD_SUBREAPER = 37,
         SET_NO_NEW_PRIVS = 38,
         GET_NO_NEW_PRIVS = 39,
     };
@@ -313,6 +316,11 @@ int64_t sys_prctl(const uint64_t arg[static 6])
         return 0;
     case GET_NO_NEW_PRIVS:
         return no_new_privs;
+    case SET_PDEATHSIG:
+    case GET_PDEATHSIG:
+    case SET_CHILD_SUBREAPER:
+    case GET_CHILD_SUBREAPER:
+        return process_prctl(arg);
     default:
         return -EINVAL;
     }

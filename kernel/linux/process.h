@@ -69,6 +69,9 @@ NONNULL void process_forget(struct process *p);
 /* It has stopped or goes on (CLD_*). No locks. */
 NONNULL void process_job_event(struct process *p, int code, int signo);
 
+/* job.c: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER and what asks for them, as prctl(2). */
+NONNULL int64_t process_prctl(const uint64_t arg[static 6]);
+
 /* signal.c: to all of a process group. 0, -ESRCH, -EPERM. */
 struct siginfo;
 NONNULL int signal_group(int pgid, const struct siginfo *info);
