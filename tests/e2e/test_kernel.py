@@ -122,6 +122,19 @@ def test_boot(tmp_path, compiled, machine, cpu):
     assert status == ["up", "exit 0"]
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_cpus(tmp_path, compiled, machine):
+    output, status = run(tmp_path, compiled("cpus"), "skerry.smp=3", machine,
+                         devices=["-smp", "3"])
+    assert output == ["configured 3, allowed 3, in /proc/cpuinfo 3, online 0-2, ran on all"]
+    assert status == ["up", "exit 0"]
+
+
+def test_cpu_missing(tmp_path, compiled):
+    _, status = run(tmp_path, compiled("ends"), "skerry.smp=3", devices=["-smp", "2"])
+    assert status == ["panic CPU 3 of 3 does not start"]
+
+
 def test_boot_in_24_mib(tmp_path, compiled):
     _, status = run(tmp_path, compiled("ends"), memory="24M")
     assert status == ["up", "exit 0"]
@@ -290,10 +303,12 @@ def test_small(tmp_path):
     assert stripped.stat().st_size <= 500 * 1000
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_storm(tmp_path, compiled, seed):
+@pytest.mark.parametrize("seed, cpus", [(1, 1), (2, 1), (3, 4), (4, 4)])
+def test_storm(tmp_path, compiled, seed, cpus):
     """Senseless system calls from several threads do not bring the kernel down."""
-    output, status = run(tmp_path, compiled("storm"), f"skerry.arg={seed} skerry.arg=20000")
+    output, status = run(tmp_path, compiled("storm"),
+                         f"skerry.smp={cpus} skerry.arg={seed} skerry.arg=20000",
+                         devices=["-smp", str(cpus)])
     assert status == ["up", "exit 0"], output
     assert output[-1] == "alive"
 
