@@ -297,10 +297,16 @@ def test_no_page_writable_and_executable(tmp_path, compiled):
 
 
 def test_small(tmp_path):
-    """What is loaded stays under 500 KB."""
+    """What is loaded stays under 400 KB."""
     stripped = tmp_path / "kernel"
     subprocess.run(["strip", "-o", str(stripped), str(KERNEL)], check=True)
-    assert stripped.stat().st_size <= 500 * 1000
+    assert stripped.stat().st_size <= 400 * 1000
+
+
+def test_threads_run_out(tmp_path, compiled):
+    output, status = run(tmp_path, compiled("threads"), memory="256M")
+    assert output == ["EAGAIN", "EAGAIN", "as many again"]
+    assert status == ["up", "exit 0"]
 
 
 @pytest.mark.parametrize("seed, cpus", [(1, 1), (2, 1), (3, 4), (4, 4)])
