@@ -548,3 +548,23 @@ def test_damaged_programs_are_packed_safely(skerry, store, tmp_path):
         assert r.returncode in (0, 1) and len(r.stderr.splitlines()) == r.returncode, (i, r)
         refused += r.returncode
     assert refused > 10
+
+
+@pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="no musl-gcc")
+def test_musl_program(skerry, store, tmp_path, monkeypatch):
+    """musl's loader is its C library; it looks where its own path file says."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "f.c").write_text("int f(void) { return 5; }")
+    (tmp_path / "main.c").write_text("int f(void); int main(void) { return f(); }")
+    lib = tmp_path / "lib/libf.so"
+    subprocess.run(["musl-gcc", "-shared", "-fPIC", "-Wl,-soname,libf.so", "-o", lib,
+                    tmp_path / "f.c"], check=True)
+    subprocess.run(["musl-gcc", "-o", tmp_path / "prog", tmp_path / "main.c", lib,
+                    "-Wl,-rpath,$ORIGIN/lib"], check=True)
+    create(skerry, "prog", tmp_path / "prog")
+    files = files_of(skerry, "prog")
+    assert {"/lib/libf.so", "/lib/ld-musl-x86_64.so.1"} <= files.keys()
+    assert not any(path.endswith("/libc.so.6") for path in files)
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    r = skerry("run", "prog")
+    assert r.returncode == 5, r.stdout + r.stderr
