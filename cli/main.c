@@ -17,9 +17,16 @@ int cli_version(UNUSED int argc, UNUSED char **argv)
     return CLI_OK;
 }
 
+/* Errors quote names of files, images and programs, which are foreign: one line comes of them, and
+ * nothing that a terminal obeys. */
 int cli_fail(const struct err *e)
 {
-    fprintf(stderr, "skerry: %s\n", e->text);
+    char line[sizeof(e->text)];
+    size_t n = 0;
+    for (const char *p = e->text; *p != '\0' && n < sizeof(line) - 1; p++)
+        line[n++] = (uint8_t)*p < ' ' || *p == 0x7f ? '?' : *p;
+    line[n] = '\0';
+    fprintf(stderr, "skerry: %s\n", line);
     return CLI_FAILED;
 }
 

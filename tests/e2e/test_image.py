@@ -488,3 +488,83 @@ def test_kills_at_seeded_moments(skerry, store, tmp_path, seed):
     for name in names:
         assert skerry("image", "delete", name).returncode == 0
     assert [*store.glob("images/*")] == [*store.glob("names/*")] == [*store.glob("doomed")] == []
+
+
+def test_damaged_images_are_looked_at_safely(skerry, store, program, tmp_path):
+    """Every verb on images with flipped bits and missing ends: an answer or one line of error."""
+    (tmp_path / "sub").mkdir()
+    for i in range(40):
+        (tmp_path / f"sub/{i}").write_text("x" * (i * 200))
+    (tmp_path / "config.json").write_text('{"Dirs": ["sub"]}')
+    digest = create(skerry, "good", program, "-c", tmp_path / "config.json")["digest"]
+    create(skerry, "bad", program, "-a", "x")
+    path = store / "images" / digest[7:]
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    rng = random.Random(4)
+    errors = 0
+    for i in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 40)):
+            # Superblock, inodes and folders are in front.
+            data[rng.randrange(0, 24 * 1024)] ^= 1 << rng.randrange(8)
+        path.write_bytes(data[:rng.randrange(512, len(data))] if i % 6 == 0 else data)
+        words = rng.choice([("tree", "good"), ("tree", "good", "--json"), ("ls", "good", "/sub"),
+                            ("diff", "good", "bad"), ("cat", "good", "/sub/39"),
+                            ("inspect", "good", "--json"),
+                            ("cp", "good:/", tmp_path / f"out{i}")])
+        r = subprocess.run([BUILD / "skerry", "image", *words], capture_output=True, timeout=60,
+                           check=False)
+        assert r.returncode in (0, 1, 2), (i, words, r)
+        if words[0] != "diff" or r.returncode == 2:
+            assert len(r.stderr.splitlines()) == (r.returncode != 0), (i, words, r)
+        errors += r.returncode != 0
+    assert errors > 10
+
+
+def test_errors_are_one_line(skerry, store, tmp_path):
+    program = compile_c(tmp_path / "odd", "int main(void) { return 0; }",
+                        "-Wl,--dynamic-linker=/lib/ld\n\x1b[2J.so")
+    r = skerry("image", "create", "odd", program)
+    assert r.returncode == 1 and "'/lib/ld??[2J.so'" in r.stderr and "\x1b" not in r.stderr
+
+
+def test_damaged_programs_are_packed_safely(skerry, store, tmp_path):
+    """Dynamic programs with flipped bits in headers and dynamic section: packed, or refused."""
+    whole = pathlib.Path("/bin/ls").read_bytes()
+    program = tmp_path / "ls"
+    rng = random.Random(5)
+    at = whole.find(b"libc.so.6")
+    refused = 0
+    for i in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 20)):
+            data[rng.choice([rng.randrange(0, 1024), at + rng.randrange(-64, 64)])] ^= (
+                1 << rng.randrange(8))
+        program.write_bytes(data[:rng.randrange(0, len(data))] if i % 6 == 0 else data)
+        program.chmod(0o755)
+        r = subprocess.run([BUILD / "skerry", "image", "create", "x", program],
+                           capture_output=True, timeout=60, check=False)
+        assert r.returncode in (0, 1) and len(r.stderr.splitlines()) == r.returncode, (i, r)
+        refused += r.returncode
+    assert refused > 10
+
+
+@pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="no musl-gcc")
+def test_musl_program(skerry, store, tmp_path, monkeypatch):
+    """musl's loader is its C library; it looks where its own path file says."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "f.c").write_text("int f(void) { return 5; }")
+    (tmp_path / "main.c").write_text("int f(void); int main(void) { return f(); }")
+    lib = tmp_path / "lib/libf.so"
+    subprocess.run(["musl-gcc", "-shared", "-fPIC", "-Wl,-soname,libf.so", "-o", lib,
+                    tmp_path / "f.c"], check=True)
+    subprocess.run(["musl-gcc", "-o", tmp_path / "prog", tmp_path / "main.c", lib,
+                    "-Wl,-rpath,$ORIGIN/lib"], check=True)
+    create(skerry, "prog", tmp_path / "prog")
+    files = files_of(skerry, "prog")
+    assert {"/lib/libf.so", "/lib/ld-musl-x86_64.so.1"} <= files.keys()
+    assert not any(path.endswith("/libc.so.6") for path in files)
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    r = skerry("run", "prog")
+    assert r.returncode == 5, r.stdout + r.stderr

@@ -121,6 +121,17 @@ def test_second_signal_forces(image, guest):
     assert p.returncode == 130
 
 
+def test_time_runs_out(image, guest):
+    """A program that does not heed the signal is ended by force after five seconds."""
+    p, _ = start(image, "-a", "wait-deaf", "--json")
+    asked = time.monotonic()
+    p.send_signal(signal.SIGTERM)
+    _, err = p.communicate(timeout=SECONDS_MAX)
+    told = json.loads(err)
+    assert p.returncode == told["status"] == 143 and time.monotonic() - asked > 4
+    assert told["end"] == "killed" and told["signal"] == signal.SIGTERM
+
+
 def test_kill_leaves_no_machine(image, guest):
     p, _ = start(image, "-a", "wait")
     assert len(machines(guest)) == 1
