@@ -144,7 +144,12 @@ static int queue_locked(struct signal_state *s, struct sig_pending *p, const str
         return 0;
     if (!real_time && (p->set & sig_bit(info->signo)))
         return 0; // one of these waits already
-    struct sig_entry *e = s->queued < QUEUED_MAX ? kmalloc(sizeof(*e)) : NULL;
+    const uint32_t end = __atomic_load_n(&s->queued_end, __ATOMIC_RELAXED);
+    // What the kernel sends comes with its story also when the limit is reached (Linux
+    // send_signal).
+    bool room = s->queued < QUEUED_MAX &&
+                (end == 0 || s->queued + 1 < end || (!real_time && info->code >= 0));
+    struct sig_entry *e = room ? kmalloc(sizeof(*e)) : NULL;
     if (e == NULL && real_time && info->code != SI_USER && info->code != SI_KERNEL)
         return -EAGAIN;
     if (e != NULL) {

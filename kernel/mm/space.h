@@ -22,6 +22,7 @@ struct mm {
     uint64_t map_top;        // mappings without an address are put below; immutable after exec
     uint64_t stack_limit;    // bytes; RLIMIT_STACK
     uint32_t membarrier;     // atomic: membarrier(2)'s registrations
+    uint64_t as_limit, data_limit; // bytes; RLIMIT_AS, RLIMIT_DATA; 0: none
 };
 
 MUST_CHECK struct mm *mm_new(void);
