@@ -5,9 +5,11 @@
 #include "base/mem.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/boot/params.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/linux/trace.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/sched.h"
@@ -491,6 +493,8 @@ void signal_deliver(struct regs *r)
         if (a.handler > SIG_IGN && (a.flags & SA_RESETHAND))
             s->actions[info.signo - 1].handler = SIG_DFL;
         spin_unlock(&s->lock);
+        if (UNLIKELY(boot_params.trace))
+            trace_signal(&info);
         uint64_t bit = sig_bit(info.signo);
         if (a.handler > SIG_IGN) {
             run_handler(r, t, &info, &a);

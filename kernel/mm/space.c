@@ -574,6 +574,26 @@ int mm_remap(struct mm *mm, struct remap_request *q, uint64_t *ret_address)
     return r;
 }
 
+bool mm_is_mapped(struct mm *mm, uint64_t start, uint64_t end)
+{
+    mutex_lock(&mm->lock);
+    bool all = mapped_in(mm, start, end) == end - start;
+    mutex_unlock(&mm->lock);
+    return all;
+}
+
+int mm_present(struct mm *mm, uint64_t start, uint64_t end, uint8_t *ret)
+{
+    mutex_lock(&mm->lock);
+    bool all = mapped_in(mm, start, end) == end - start;
+    for (uint64_t at = start; all && at < end; at += PAGE_SIZE) {
+        const uint64_t *entry = pt_entry(mm->root, at, false);
+        *ret++ = entry != NULL && *entry != 0;
+    }
+    mutex_unlock(&mm->lock);
+    return all ? 0 : -ENOMEM;
+}
+
 void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object, uint64_t *ret_offset)
 {
     mutex_lock(&mm->lock);
