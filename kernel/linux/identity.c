@@ -353,6 +353,18 @@ int64_t sys_capset(const uint64_t arg[static 6])
     return ok ? 0 : -EPERM;
 }
 
+/* Linux 6.1 security/commoncap.c handle_privileged_root, cap_bprm_creds_from_file. */
+void creds_exec(struct process *p)
+{
+    struct creds *c = &p->creds;
+    spin_lock(&p->lock);
+    const bool root = c->uid == 0 || c->euid == 0;
+    c->lost_permitted = root ? c->lost_bounding & ~c->inheritable : CAPS_KNOWN & ~c->ambient;
+    c->lost_effective = c->euid == 0 ? c->lost_permitted : CAPS_KNOWN & ~c->ambient;
+    c->keep_caps = false;
+    spin_unlock(&p->lock);
+}
+
 /* prctl(PR_CAP_AMBIENT). */
 static int ambient(struct creds *c, const uint64_t arg[static 6])
 {

@@ -32,5 +32,8 @@ struct cap_sets {
 };
 NONNULL void creds_caps(const struct creds *c, struct cap_sets *ret);
 
+/* What execve does to capabilities: root has them all again, others keep the ambient ones. */
+NONNULL void creds_exec(struct process *p);
+
 /* Those of prctl(2) that are about privileges; -EINVAL for others. */
 int64_t creds_prctl(const uint64_t arg[static 6]);
