@@ -157,6 +157,7 @@ void process_put(struct process *p)
 {
     if (p == NULL || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    timers_exit(p); // of a copy that was never entered
     mm_put(p->mm);
     fdtable_put(p->files);
     fs_context_put(p->fs);
