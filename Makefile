@@ -14,6 +14,7 @@ show: all ## the demonstration (what ./demo runs)
 	$(PYTHON) tools/demo.py
 lint: ## house rules
 	tools/tidy.py
+	tools/gen/syscalls.py --check
 asan: build/asan/build.ninja ## unit tests under ASan and UBSan
 	ninja -C build/asan && meson test -C build/asan --suite unit
 tsan: build/tsan/build.ninja ## unit tests under TSan

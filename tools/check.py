@@ -68,6 +68,9 @@ def phase_tidy(tally):
     out = run(["tools/tidy.py", "--tap"], capture_output=True, text=True).stdout
     print(out, end="")
     tally.tap(out, "tidy")
+    stale = run(["tools/gen/syscalls.py", "--check"]).returncode != 0
+    tally.failed += stale
+    tally.passed += not stale
 
 
 def phase_unit(tally):

@@ -37,4 +37,4 @@ struct boot_params {
  * word that is wrong. */
 NONNULL MUST_CHECK int params_parse(char *line, struct boot_params *ret, const char **ret_bad);
 
-extern struct boot_params boot_params; // the running kernel's, immutable after boot
+extern struct boot_params boot_params; // the running kernel's; immutable after boot, but for host

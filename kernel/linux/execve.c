@@ -6,9 +6,12 @@
 #include "base/fmt.h"
 #include "base/mem.h"
 #include "kernel/linux/exec.h"
+#include "kernel/linux/identity.h"
+#include "kernel/linux/limits.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/linux/timers.h"
 #include "kernel/mm/space.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/sched.h"
@@ -254,6 +257,8 @@ static void shed(struct task *t, const char *name)
     struct thread *th = t->thread;
     fdtable_close_on_exec(p->files);
     signal_state_exec(p->signals);
+    posix_timers_clear(p);
+    creds_exec(p);
     th->alt_sp = th->alt_bytes = 0;
     th->alt_flags = 0;
     th->restart = (struct restart){0};
@@ -296,6 +301,7 @@ static void become(struct execve *e, struct exec_image *image, struct mm *mm,
         const struct siginfo info = {.signo = SIGSEGV, .code = SI_KERNEL};
         process_killed(&info);
     }
+    limits_apply(p);
     __atomic_fetch_or(&t->need_work, TASK_WORK_RETURN, __ATOMIC_RELAXED);
 }
 

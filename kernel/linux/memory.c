@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* mmap & co: decode as Linux 6.1 mm/ does, then act through mm/space.h. */
 #include "base/errno.h"
+#include "kernel/linux/identity.h"
+#include "kernel/linux/limits.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/space.h"
 #include "kernel/mm/uaccess.h"
@@ -129,7 +131,8 @@ int64_t sys_mmap(const uint64_t arg[static 6])
         r = q.offset + q.bytes < q.offset ? -EOVERFLOW : map_file((int)arg[4], &q, &at);
     if (r < 0)
         return r;
-    if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (flags & MAP_LOCKED))
+    if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (flags & MAP_LOCKED) ||
+        UNLIKELY(my_mm()->populate_new))
         (void)!mm_populate(my_mm(), at, at + q.bytes,
                            POPULATE_ALL); // as Linux: what fails, faults later
     return (int64_t)at;
@@ -157,7 +160,12 @@ int64_t sys_mprotect(const uint64_t arg[static 6])
 
 int64_t sys_brk(const uint64_t arg[static 6])
 {
-    return (int64_t)mm_brk(my_mm(), arg[0]);
+    const uint64_t old = UNLIKELY(my_mm()->populate_new) ? mm_brk(my_mm(), 0) : UINT64_MAX;
+    const uint64_t now = mm_brk(my_mm(), arg[0]);
+    if (UNLIKELY(now > old))
+        (void)!mm_populate(my_mm(), ALIGN_UP(old, (uint64_t)PAGE_SIZE),
+                           ALIGN_UP(now, (uint64_t)PAGE_SIZE), POPULATE_ALL);
+    return (int64_t)now;
 }
 
 /* Linux 6.1 mm/mremap.c: sys_mremap, then mremap_to. */
@@ -263,21 +271,115 @@ int64_t sys_msync(const uint64_t arg[static 6])
         (arg[2] & (ASYNC | SYNC)) == (ASYNC | SYNC) || arg[0] % PAGE_SIZE != 0)
         return -EINVAL;
     // Shared writable mappings are of memory files: there is nothing behind to write to.
-    return range_of(arg[0], arg[1], &end) ? 0 : -ENOMEM;
+    if (!range_of(arg[0], arg[1], &end))
+        return -ENOMEM;
+    return end == arg[0] || mm_is_mapped(my_mm(), arg[0], end) ? 0 : -ENOMEM;
+}
+
+/* Linux can_do_mlock, and the limit for `bytes` at once: what is locked already is not counted. */
+static int may_lock(uint64_t bytes)
+{
+    const uint64_t limit = rlimit_of(current()->process, RLIMIT_MEMLOCK).soft;
+    if (limit == UINT64_MAX || capable(CAP_IPC_LOCK))
+        return 0;
+    return limit == 0 ? -EPERM : bytes > limit ? -ENOMEM : 0;
+}
+
+/* Nothing is ever paged out: present is locked. */
+static int64_t lock_range(const uint64_t arg[static 6], bool on_fault)
+{
+    uint64_t start = ALIGN_DOWN(arg[0], (uint64_t)PAGE_SIZE), end;
+    int r = may_lock(ALIGN_UP(arg[1] + (arg[0] - start), (uint64_t)PAGE_SIZE));
+    if (r < 0)
+        return r;
+    if (!range_of(start, arg[1] + (arg[0] - start), &end))
+        return -EINVAL;
+    if (start == end)
+        return 0;
+    if (!mm_is_mapped(my_mm(), start, end))
+        return -ENOMEM;
+    if (on_fault)
+        return 0;
+    r = mm_populate(my_mm(), start, end, POPULATE_ALL);
+    return r == -EFAULT ? -ENOMEM : r;
 }
 
 int64_t sys_mlock(const uint64_t arg[static 6])
 {
-    uint64_t start = ALIGN_DOWN(arg[0], (uint64_t)PAGE_SIZE), end;
-    if (!range_of(start, arg[1] + (arg[0] - start), &end))
-        return -EINVAL;
-    // Nothing is ever paged out; present is locked.
-    int r = mm_populate(my_mm(), start, end, POPULATE_ALL);
-    return r == -EFAULT ? -ENOMEM : r;
+    return lock_range(arg, false);
+}
+
+int64_t sys_mlock2(const uint64_t arg[static 6])
+{
+    enum { ONFAULT = 1 };
+    return arg[2] & UINT32_MAX & ~(uint64_t)ONFAULT ? -EINVAL : lock_range(arg, arg[2] & ONFAULT);
 }
 
 int64_t sys_munlock(const uint64_t arg[static 6])
 {
     uint64_t start = ALIGN_DOWN(arg[0], (uint64_t)PAGE_SIZE), end;
-    return range_of(start, arg[1] + (arg[0] - start), &end) ? 0 : -EINVAL;
+    if (!range_of(start, arg[1] + (arg[0] - start), &end))
+        return -EINVAL;
+    return start == end || mm_is_mapped(my_mm(), start, end) ? 0 : -ENOMEM;
+}
+
+static int populate_one(const struct vma_info *v, void *ctx)
+{
+    uint64_t *range = ctx; // the first mapping behind range[0]
+    if (v->end <= range[0])
+        return 0;
+    range[0] = v->start;
+    range[1] = v->end;
+    return 1;
+}
+
+int64_t sys_mlockall(const uint64_t arg[static 6])
+{
+    enum { CURRENT = 1, FUTURE = 2, ONFAULT = 4 };
+    const uint32_t flags = (uint32_t)arg[0];
+    struct mm *mm = my_mm();
+    if (flags == 0 || flags == ONFAULT || (flags & ~(uint32_t)(CURRENT | FUTURE | ONFAULT)))
+        return -EINVAL;
+    struct mm_stats s;
+    mm_stats_get(mm, &s);
+    int r = may_lock(flags & CURRENT ? s.virtual_bytes : 0);
+    if (r < 0)
+        return r;
+    mm->populate_new = (flags & FUTURE) && !(flags & ONFAULT);
+    if (!(flags & CURRENT) || (flags & ONFAULT))
+        return 0;
+    for (uint64_t range[2] = {0, 0}; mm_for_each(mm, populate_one, range) != 0; range[0] = range[1])
+        (void)!mm_populate(mm, range[0], range[1], POPULATE_ALL); // as Linux: errors do not count
+    return 0;
+}
+
+int64_t sys_munlockall(UNUSED const uint64_t arg[static 6])
+{
+    my_mm()->populate_new = false;
+    return 0;
+}
+
+/* Linux 6.1 mm/mincore.c. */
+int64_t sys_mincore(const uint64_t arg[static 6])
+{
+    enum { CHUNK = 256 };
+    uint8_t present[CHUNK];
+    uint64_t at = arg[0], end, to = arg[2];
+    if (at % PAGE_SIZE != 0)
+        return -EINVAL;
+    if (!range_of(at, arg[1], &end))
+        return -ENOMEM;
+    if (!user_range_ok(to, (end - at) >> PAGE_SHIFT))
+        return -EFAULT;
+    while (at < end) {
+        const uint64_t n = MIN((end - at) >> PAGE_SHIFT, (uint64_t)CHUNK);
+        int r = mm_present(my_mm(), at, at + (n << PAGE_SHIFT), present);
+        if (r < 0)
+            return r;
+        if (copy_to_user(to, present, n) < 0)
+            return -EFAULT;
+        at += n << PAGE_SHIFT;
+        to += n;
+    }
+    return 0;
 }

@@ -7,6 +7,7 @@
 #include "kernel/arch/x86_64/smp.h"
 #include "kernel/boot/params.h"
 #include "kernel/drivers/random.h"
+#include "kernel/linux/identity.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
@@ -37,100 +38,40 @@ int64_t sys_gettid(UNUSED const uint64_t arg[static 6])
     return current()->tid;
 }
 
-int64_t sys_getuid(UNUSED const uint64_t arg[static 6])
-{
-    return me()->creds.uid;
-}
+static struct spinlock names_lock;
+static char domain_name[65] = "(none)"; // protected by names_lock
 
-int64_t sys_geteuid(UNUSED const uint64_t arg[static 6])
+static int64_t machine_name_set(const uint64_t arg[static 6], char *name, size_t max)
 {
-    return me()->creds.euid;
-}
-
-int64_t sys_getgid(UNUSED const uint64_t arg[static 6])
-{
-    return me()->creds.gid;
-}
-
-int64_t sys_getegid(UNUSED const uint64_t arg[static 6])
-{
-    return me()->creds.egid;
-}
-
-static int64_t three_to_user(const uint64_t arg[static 6], uint32_t a, uint32_t b, uint32_t c)
-{
-    const uint32_t ids[3] = {a, b, c};
-    for (int i = 0; i < 3; i++)
-        if (copy_to_user(arg[i], &ids[i], sizeof(ids[i])) < 0)
-            return -EFAULT;
+    char new[65] = {0};
+    const int len = (int)arg[1];
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
+    if (len < 0 || (size_t)len >= max)
+        return -EINVAL;
+    if (copy_from_user(new, arg[0], (size_t)len) < 0)
+        return -EFAULT;
+    spin_lock(&names_lock);
+    memcpy(name, new, max);
+    spin_unlock(&names_lock);
     return 0;
 }
 
-int64_t sys_getresuid(const uint64_t arg[static 6])
+int64_t sys_sethostname(const uint64_t arg[static 6])
 {
-    const struct creds *c = &me()->creds;
-    return three_to_user(arg, c->uid, c->euid, c->suid);
+    return machine_name_set(arg, boot_params.host, sizeof(boot_params.host));
 }
 
-int64_t sys_getresgid(const uint64_t arg[static 6])
+int64_t sys_setdomainname(const uint64_t arg[static 6])
 {
-    const struct creds *c = &me()->creds;
-    return three_to_user(arg, c->gid, c->egid, c->sgid);
+    return machine_name_set(arg, domain_name, sizeof(domain_name));
 }
 
-/* Linux 6.1 kernel/sys.c: root may take any identity, others one of the three they have. */
-static bool may_be(uint32_t id, uint32_t a, uint32_t b, uint32_t c)
+/* The one personality is Linux's own, without any of the flags that change it. */
+int64_t sys_personality(const uint64_t arg[static 6])
 {
-    return id == UINT32_MAX || me()->creds.euid == 0 || id == a || id == b || id == c;
-}
-
-static int set_three(uint32_t *real, uint32_t *effective, uint32_t *saved, uint32_t r, uint32_t e,
-                     uint32_t s)
-{
-    struct process *p = me();
-    spin_lock(&p->lock);
-    bool ok = may_be(r, *real, *effective, *saved) && may_be(e, *real, *effective, *saved) &&
-              may_be(s, *real, *effective, *saved);
-    if (ok) {
-        *real = r != UINT32_MAX ? r : *real;
-        *effective = e != UINT32_MAX ? e : *effective;
-        *saved = s != UINT32_MAX ? s : *saved;
-    }
-    spin_unlock(&p->lock);
-    return ok ? 0 : -EPERM;
-}
-
-int64_t sys_setresuid(const uint64_t arg[static 6])
-{
-    struct creds *c = &me()->creds;
-    return set_three(&c->uid, &c->euid, &c->suid, (uint32_t)arg[0], (uint32_t)arg[1],
-                     (uint32_t)arg[2]);
-}
-
-int64_t sys_setresgid(const uint64_t arg[static 6])
-{
-    struct creds *c = &me()->creds;
-    return set_three(&c->gid, &c->egid, &c->sgid, (uint32_t)arg[0], (uint32_t)arg[1],
-                     (uint32_t)arg[2]);
-}
-
-int64_t sys_setuid(const uint64_t arg[static 6])
-{
-    struct creds *c = &me()->creds;
-    uint32_t id = (uint32_t)arg[0], all = c->euid == 0 ? id : UINT32_MAX;
-    return id == UINT32_MAX ? -EINVAL : set_three(&c->uid, &c->euid, &c->suid, all, id, all);
-}
-
-int64_t sys_setgid(const uint64_t arg[static 6])
-{
-    struct creds *c = &me()->creds;
-    uint32_t id = (uint32_t)arg[0], all = c->euid == 0 ? id : UINT32_MAX;
-    return id == UINT32_MAX ? -EINVAL : set_three(&c->gid, &c->egid, &c->sgid, all, id, all);
-}
-
-int64_t sys_getgroups(const uint64_t arg[static 6])
-{
-    return (int)arg[0] < 0 ? -EINVAL : 0; // no supplementary groups
+    const uint32_t wish = (uint32_t)arg[0];
+    return wish == UINT32_MAX || wish == 0 ? 0 : -EINVAL;
 }
 
 int64_t sys_uname(const uint64_t arg[static 6])
@@ -138,7 +79,7 @@ int64_t sys_uname(const uint64_t arg[static 6])
     enum { FIELD = 65, FIELDS = 6 };
     // Programs compare the release with what they need of Linux: this kernel's model is 6.1.
     const char *const text[FIELDS] = {"Linux",         boot_params.host, "6.1.0-skerry",
-                                      "#1 SMP skerry", "x86_64",         "(none)"};
+                                      "#1 SMP skerry", "x86_64",         domain_name};
     char out[FIELDS][FIELD] = {0};
     for (int i = 0; i < FIELDS; i++)
         memcpy(out[i], text[i], strnlen(text[i], FIELD - 1));
@@ -166,116 +107,16 @@ int64_t sys_sysinfo(const uint64_t arg[static 6])
     return copy_to_user(arg[0], &s, sizeof(s));
 }
 
-struct rlimit {
-    uint64_t soft, hard;
-};
-
-enum {
-    RLIMIT_CPU,
-    RLIMIT_FSIZE,
-    RLIMIT_DATA,
-    RLIMIT_STACK,
-    RLIMIT_CORE,
-    RLIMIT_RSS,
-    RLIMIT_NPROC,
-    RLIMIT_NOFILE,
-    RLIMIT_MEMLOCK,
-    RLIMIT_AS,
-    RLIMIT_LOCKS,
-    RLIMIT_SIGPENDING,
-    RLIMIT_MSGQUEUE,
-    RLIMIT_NICE,
-    RLIMIT_RTPRIO,
-    RLIMIT_RTTIME,
-    RLIMITS,
-};
-#define UNLIMITED                                                                                  \
-    {                                                                                              \
-        UINT64_MAX, UINT64_MAX                                                                     \
-    }
-/* What holds. Limits that this kernel does not enforce are unlimited and stay so: an attempt to set
- * them lower is refused rather than forgotten. */
-static struct rlimit rlimits[RLIMITS] = {
-    [RLIMIT_CPU] = UNLIMITED,
-    [RLIMIT_FSIZE] = UNLIMITED,
-    [RLIMIT_DATA] = UNLIMITED,
-    [RLIMIT_STACK] = {8 << 20, UINT64_MAX},
-    [RLIMIT_CORE] = {0, 0},
-    [RLIMIT_RSS] = UNLIMITED,
-    [RLIMIT_NPROC] = {TASKS_MAX, TASKS_MAX},
-    [RLIMIT_NOFILE] = {FD_LIMIT_DEFAULT, FD_LIMIT_MAX},
-    [RLIMIT_MEMLOCK] = UNLIMITED,
-    [RLIMIT_AS] = UNLIMITED,
-    [RLIMIT_LOCKS] = UNLIMITED,
-    [RLIMIT_SIGPENDING] = {4096, 4096},
-    [RLIMIT_MSGQUEUE] = {0, 0},
-    [RLIMIT_NICE] = {0, 0},
-    [RLIMIT_RTPRIO] = {0, 0},
-    [RLIMIT_RTTIME] = UNLIMITED,
-};
-static struct spinlock rlimits_lock;
-
-bool stats_rlimit(unsigned n, uint64_t *ret_soft, uint64_t *ret_hard)
+static int64_t name_set(struct task *t, uint64_t user)
 {
-    if (n >= RLIMITS)
-        return false;
-    spin_lock(&rlimits_lock);
-    *ret_soft = rlimits[n].soft;
-    *ret_hard = rlimits[n].hard;
-    spin_unlock(&rlimits_lock);
-    return true;
-}
-
-static int rlimit_set(unsigned which, struct rlimit new)
-{
-    struct rlimit *l = &rlimits[which];
-    int r = 0;
-    if (new.soft > new.hard)
-        return -EINVAL;
-    spin_lock(&rlimits_lock);
-    if (which == RLIMIT_NOFILE && new.hard > FD_LIMIT_MAX)
-        r = -EPERM;
-    else if (which == RLIMIT_NOFILE || which == RLIMIT_STACK || which == RLIMIT_CORE)
-        *l = new;
-    else if (new.soft != l->soft || new.hard != l->hard)
-        r = -EPERM;
-    spin_unlock(&rlimits_lock);
-    if (r == 0 && which == RLIMIT_STACK)
-        me()->mm->stack_limit = new.soft;
-    if (r == 0 && which == RLIMIT_NOFILE)
-        fdtable_limit_set(me()->files, (uint32_t) new.soft);
-    return r;
-}
-
-static int64_t prlimit(int pid, uint64_t which, uint64_t user_new, uint64_t user_old)
-{
-    struct rlimit new;
-    if (which >= RLIMITS)
-        return -EINVAL;
-    if (pid != 0 && pid != me()->pid)
-        return -ESRCH;
-    if (user_new != 0 && copy_from_user(&new, user_new, sizeof(new)) < 0)
-        return -EFAULT;
-    spin_lock(&rlimits_lock);
-    const struct rlimit old = rlimits[which];
-    spin_unlock(&rlimits_lock);
-    int r = user_new != 0 ? rlimit_set((unsigned)which, new) : 0;
-    return r < 0 || user_old == 0 ? r : copy_to_user(user_old, &old, sizeof(old));
-}
-
-int64_t sys_prlimit64(const uint64_t arg[static 6])
-{
-    return prlimit((int)arg[0], arg[1], arg[2], arg[3]);
-}
-
-int64_t sys_getrlimit(const uint64_t arg[static 6])
-{
-    return arg[1] == 0 ? -EFAULT : prlimit(0, arg[0], 0, arg[1]);
-}
-
-int64_t sys_setrlimit(const uint64_t arg[static 6])
-{
-    return arg[1] == 0 ? -EFAULT : prlimit(0, arg[0], arg[1], 0);
+    char name[TASK_NAME_MAX] = {0};
+    int64_t r = strncpy_from_user(name, user, sizeof(name) - 1);
+    if (r < 0 && r != -ENAMETOOLONG)
+        return r;
+    spin_lock(&t->process->lock);
+    memcpy(t->name, name, sizeof(name));
+    spin_unlock(&t->process->lock);
+    return 0;
 }
 
 int64_t sys_prctl(const uint64_t arg[static 6])
@@ -284,45 +125,59 @@ int64_t sys_prctl(const uint64_t arg[static 6])
         SET_PDEATHSIG = 1,
         GET_PDEATHSIG = 2,
         GET_DUMPABLE = 3,
+        SET_DUMPABLE = 4,
+        GET_TIMING = 13,
+        SET_TIMING = 14,
         SET_NAME = 15,
         GET_NAME = 16,
-        CAPBSET_READ = 23,
+        GET_TSC = 25,
+        SET_TSC = 26,
+        SET_TIMERSLACK = 29,
+        GET_TIMERSLACK = 30,
         SET_CHILD_SUBREAPER = 36,
         GET_CHILD_SUBREAPER = 37,
-        SET_NO_NEW_PRIVS = 38,
-        GET_NO_NEW_PRIVS = 39,
+        GET_TID_ADDRESS = 40,
+        TSC_ENABLE = 1,
     };
-    static uint32_t no_new_privs; // of the one process; never goes back
+    const uint32_t tsc = TSC_ENABLE;
     struct task *t = current();
-    char name[TASK_NAME_MAX] = {0};
+    struct thread *th = t->thread;
     switch ((int)arg[0]) {
-    case SET_NAME: {
-        int64_t r = strncpy_from_user(name, arg[1], sizeof(name) - 1);
-        if (r < 0 && r != -ENAMETOOLONG)
-            return r;
-        spin_lock(&t->process->lock);
-        memcpy(t->name, name, sizeof(name));
-        spin_unlock(&t->process->lock);
-        return 0;
-    }
+    case SET_NAME:
+        return name_set(t, arg[1]);
     case GET_NAME:
         return copy_to_user(arg[1], t->name, sizeof(t->name));
-    case GET_DUMPABLE:
-        return 0; // no core is ever written
-    case SET_NO_NEW_PRIVS:
-        if (arg[1] != 1 || arg[2] != 0 || arg[3] != 0 || arg[4] != 0)
+    case GET_DUMPABLE: // no core is ever written, whatever this says
+        return !t->process->not_dumpable;
+    case SET_DUMPABLE:
+        if (arg[1] > 1)
             return -EINVAL;
-        no_new_privs = 1; // nothing here gives privileges on exec
+        t->process->not_dumpable = arg[1] == 0;
         return 0;
-    case GET_NO_NEW_PRIVS:
-        return no_new_privs;
     case SET_PDEATHSIG:
     case GET_PDEATHSIG:
     case SET_CHILD_SUBREAPER:
     case GET_CHILD_SUBREAPER:
         return process_prctl(arg);
+    case GET_TIMING: // PR_TIMING_STATISTICAL
+        return 0;
+    case SET_TIMING:
+        return arg[1] != 0 ? -EINVAL : 0;
+    case GET_TSC:
+        return copy_to_user(arg[1], &tsc, sizeof(tsc));
+    case SET_TSC:
+        return arg[1] != TSC_ENABLE ? -EINVAL : 0;
+    case SET_TIMERSLACK: // how late timers may be; they are as exact as they can be
+        th->timer_slack_ns = (int64_t)arg[1] <= 0 ? 0 : arg[1];
+        return 0;
+    case GET_TIMERSLACK: {
+        enum { DEFAULT_NS = 50000 };
+        return th->timer_slack_ns != 0 ? (int64_t)th->timer_slack_ns : DEFAULT_NS;
+    }
+    case GET_TID_ADDRESS:
+        return copy_to_user(arg[1], &th->clear_tid, sizeof(th->clear_tid));
     default:
-        return -EINVAL;
+        return creds_prctl(arg);
     }
 }
 
@@ -330,16 +185,6 @@ int64_t sys_sched_yield(UNUSED const uint64_t arg[static 6])
 {
     sched_yield_task();
     return 0;
-}
-
-/* Is this a thread of ours (0: the caller)? */
-static bool task_exists(int tid)
-{
-    if (tid == 0)
-        return true;
-    bool found = task_find(tid) != NULL;
-    task_find_end();
-    return found;
 }
 
 static uint64_t all_cpus(void)
@@ -376,43 +221,6 @@ int64_t sys_sched_setaffinity(const uint64_t arg[static 6])
     if ((int)arg[0] != 0)
         task_find_end();
     return t == NULL ? -ESRCH : mask == 0 ? -EINVAL : 0;
-}
-
-enum { SCHED_OTHER = 0, SCHED_FIFO = 1, SCHED_RR = 2, SCHED_BATCH = 3, SCHED_IDLE = 5 };
-
-int64_t sys_sched_getscheduler(const uint64_t arg[static 6])
-{
-    return (int)arg[0] < 0 ? -EINVAL : task_exists((int)arg[0]) ? SCHED_OTHER : -ESRCH;
-}
-
-int64_t sys_sched_getparam(const uint64_t arg[static 6])
-{
-    const int32_t priority = 0;
-    if (arg[1] == 0 || (int)arg[0] < 0)
-        return -EINVAL;
-    if (!task_exists((int)arg[0]))
-        return -ESRCH;
-    return copy_to_user(arg[1], &priority, sizeof(priority));
-}
-
-int64_t sys_sched_get_priority_max(const uint64_t arg[static 6])
-{
-    int policy = (int)arg[0];
-    if (policy == SCHED_FIFO || policy == SCHED_RR)
-        return 99;
-    return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE ? 0 : -EINVAL;
-}
-
-int64_t sys_sched_get_priority_min(const uint64_t arg[static 6])
-{
-    int64_t max = sys_sched_get_priority_max(arg);
-    return max == 99 ? 1 : max;
-}
-
-int64_t sys_getpriority(const uint64_t arg[static 6])
-{
-    enum { WHO_KINDS = 3, NICE_0 = 20 };
-    return arg[0] < WHO_KINDS ? NICE_0 : -EINVAL; // 20 - nice
 }
 
 int64_t sys_getcpu(const uint64_t arg[static 6])

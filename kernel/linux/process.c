@@ -15,8 +15,11 @@
 #include "kernel/arch/x86_64/machine.h"
 #include "kernel/drivers/block.h"
 #include "kernel/linux/exec.h"
+#include "kernel/linux/identity.h"
+#include "kernel/linux/limits.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/linux/timers.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/space.h"
 #include "kernel/mm/uaccess.h"
@@ -50,11 +53,10 @@ static const uint64_t CLONE_THREAD_SET =
 static const uint64_t CLONE_KNOWN = CLONE_THREAD_SET | CLONE_SYSVSEM | CLONE_SETTLS |
                                     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
                                     CLONE_CHILD_SETTID | CLONE_DETACHED | CLONE_UNTRACED;
-static const uint64_t CLONE_PROCESS = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK |
-                                      CLONE_PARENT | CLONE_SYSVSEM | CLONE_SETTLS |
-                                      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
-                                      CLONE_CHILD_SETTID | CLONE_DETACHED | CLONE_UNTRACED |
-                                      CLONE_PTRACE | CLONE_CLEAR_SIGHAND;
+static const uint64_t CLONE_PROCESS =
+    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_SYSVSEM | CLONE_SETTLS |
+    CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED |
+    CLONE_UNTRACED | CLONE_PTRACE | CLONE_CLEAR_SIGHAND;
 enum { PROCESSES_MAX = TASKS_MAX }; // zombies too
 
 struct process *program;
@@ -185,6 +187,7 @@ void process_put(struct process *p)
 {
     if (p == NULL || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    timers_exit(p); // of a copy that was never entered
     mm_put(p->mm);
     fdtable_put(p->files);
     fs_context_put(p->fs);
@@ -216,6 +219,20 @@ struct fs_context *process_fs(struct process *p)
     return fs;
 }
 
+void task_for_each(void (*fn)(struct task *t, void *ctx), void *ctx)
+{
+    spin_lock(&table_lock);
+    for (unsigned i = 0; i < TASKS_MAX; i++)
+        if (table[i] != NULL)
+            fn(table[i], ctx);
+    spin_unlock(&table_lock);
+}
+
+int process_group(const struct process *p)
+{
+    return p->pgid;
+}
+
 static void thread_free(struct task *t)
 {
     if (t->thread != NULL)
@@ -233,6 +250,8 @@ static struct task *user_task_new(struct process *p, bool inherit)
     t->thread = kzalloc(sizeof(*t->thread));
     if (t->thread != NULL)
         sig_pending_init(&t->thread->pending);
+    if (inherit)
+        sched_inherit(t);
     if (t->thread == NULL || arch_task_init_user(t, inherit) < 0 || !tid_take(t)) {
         thread_free(t);
         task_free(t);
@@ -476,6 +495,27 @@ static int check_clone(const struct clone_args *a)
     return f & ~CLONE_PROCESS ? -EINVAL : 0;
 }
 
+struct count_of_user {
+    uint32_t uid;
+    uint64_t tasks;
+};
+
+static void count_one(struct task *t, void *ctx)
+{
+    struct count_of_user *c = ctx;
+    c->tasks += t->thread != NULL && t->process->creds.uid == c->uid;
+}
+
+/* RLIMIT_NPROC counts the tasks of a user; it does not hold for root and who may raise it. */
+static bool may_have_more_tasks(struct process *p)
+{
+    struct count_of_user c = {.uid = p->creds.uid};
+    if (LIKELY(c.uid == 0) || capable(CAP_SYS_RESOURCE))
+        return true;
+    task_for_each(count_one, &c);
+    return c.tasks < rlimit_of(p, RLIMIT_NPROC).soft;
+}
+
 /* The registers and what else of the calling thread the new one begins with. */
 static void thread_copy(struct task *t, const struct clone_args *a)
 {
@@ -526,6 +566,8 @@ static int process_copy(const struct clone_args *a, struct process **ret)
         return -ENOMEM;
     spin_lock(&from->lock);
     p->creds = from->creds;
+    p->limits = from->limits;
+    p->not_dumpable = from->not_dumpable;
     memcpy(p->exe_path, from->exe_path, sizeof(p->exe_path));
     p->arg_start = from->arg_start;
     p->arg_end = from->arg_end;
@@ -543,11 +585,13 @@ static int process_copy(const struct clone_args *a, struct process **ret)
         p->mm = mm_get(from->mm);
     else if (r == 0)
         r = mm_fork(from->mm, &p->mm);
-    if (r < 0)
+    if (r < 0) {
         process_put(p);
-    else
-        *ret = p;
-    return r;
+        return r;
+    }
+    limits_apply(p);
+    *ret = p;
+    return 0;
 }
 
 /* Give p its place in the tree. False when there are too many, or the caller is to end anyway. */
@@ -622,6 +666,8 @@ static int64_t do_clone(const struct clone_args *a)
     int r = check_clone(a);
     if (r < 0)
         return r;
+    if (!may_have_more_tasks(current()->process))
+        return -EAGAIN;
     return a->flags & CLONE_THREAD ? clone_thread(a) : clone_process(a);
 }
 
@@ -729,6 +775,7 @@ static void thread_exit(int wait_status)
         signal_retarget(p);
     thread_free(t);
     if (last) {
+        timers_exit(p);
         give_back(p);
         process_ended(p);
     }

@@ -41,6 +41,10 @@ NONNULL MUST_CHECK struct fs_context *process_fs(struct process *p);
 /* The task with this tid, or NULL; either way the table stays locked until task_find_end. */
 struct task *task_find(int tid);
 void task_find_end(void);
+/* Calls fn for every task while the table is locked. */
+NONNULL void task_for_each(void (*fn)(struct task *t, void *ctx), void *ctx);
+/* The number of its process group. */
+NONNULL int process_group(const struct process *p);
 
 /* All tasks of the current process end, and this one does so at once; of the first process: what
  * abi/boot.h promises, then power-off. status: of exit(2); as wait(2) tells it. */

@@ -36,7 +36,8 @@ static bool is_stream(const struct file *f)
     return f->ops->seek == file_no_seek || f->ops->seek == file_noop_seek;
 }
 
-static int64_t transfer(struct file *f, struct uio *u, uint64_t *pos, bool write, bool nonblock)
+ALWAYS_INLINE int64_t transfer(struct file *f, struct uio *u, uint64_t *pos, bool write,
+                               bool nonblock)
 {
     nonblock = nonblock || (__atomic_load_n(&f->flags, __ATOMIC_RELAXED) & FILE_NONBLOCK) != 0;
     int64_t r = write ? f->ops->write(f, u, pos, nonblock) : f->ops->read(f, u, pos, nonblock);
@@ -46,7 +47,7 @@ static int64_t transfer(struct file *f, struct uio *u, uint64_t *pos, bool write
 }
 
 /* Read or write at the file's own position. */
-static int64_t transfer_here(struct file *f, struct uio *u, bool write)
+ALWAYS_INLINE int64_t transfer_here(struct file *f, struct uio *u, bool write)
 {
     if (is_stream(f))
         return transfer(f, u, NULL, write, false);
@@ -57,7 +58,7 @@ static int64_t transfer_here(struct file *f, struct uio *u, bool write)
 }
 
 /* The file behind fd if it may be read (written): referenced, or NULL: -EBADF. */
-static struct file *get(int fd, bool write)
+ALWAYS_INLINE struct file *get(int fd, bool write)
 {
     struct file *f = fd_get_io(fd);
     if (f != NULL && (write ? may_write(f) : may_read(f)))
@@ -66,7 +67,7 @@ static struct file *get(int fd, bool write)
     return NULL;
 }
 
-static int64_t one(const uint64_t arg[static 6], bool write)
+ALWAYS_INLINE int64_t one(const uint64_t arg[static 6], bool write)
 {
     struct uio_seg seg;
     struct uio u;

@@ -5,9 +5,11 @@
 #include "base/mem.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/machine.h"
+#include "kernel/boot/params.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
+#include "kernel/linux/trace.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/sched.h"
@@ -144,7 +146,12 @@ static int queue_locked(struct signal_state *s, struct sig_pending *p, const str
         return 0;
     if (!real_time && (p->set & sig_bit(info->signo)))
         return 0; // one of these waits already
-    struct sig_entry *e = s->queued < QUEUED_MAX ? kmalloc(sizeof(*e)) : NULL;
+    const uint32_t end = __atomic_load_n(&s->queued_end, __ATOMIC_RELAXED);
+    // What the kernel sends comes with its story also when the limit is reached (Linux
+    // send_signal).
+    bool room = s->queued < QUEUED_MAX &&
+                (end == 0 || s->queued + 1 < end || (!real_time && info->code >= 0));
+    struct sig_entry *e = room ? kmalloc(sizeof(*e)) : NULL;
     if (e == NULL && real_time && info->code != SI_USER && info->code != SI_KERNEL)
         return -EAGAIN;
     if (e != NULL) {
@@ -486,6 +493,8 @@ void signal_deliver(struct regs *r)
         if (a.handler > SIG_IGN && (a.flags & SA_RESETHAND))
             s->actions[info.signo - 1].handler = SIG_DFL;
         spin_unlock(&s->lock);
+        if (UNLIKELY(boot_params.trace))
+            trace_signal(&info);
         uint64_t bit = sig_bit(info.signo);
         if (a.handler > SIG_IGN) {
             run_handler(r, t, &info, &a);

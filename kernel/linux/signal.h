@@ -121,6 +121,7 @@ struct signal_state { // of a process
     int stopped;                       // protected by lock: by this signal, or 0
     bool continued;                    // protected by lock: the parent is to hear of it
     struct waitq go_on;                // not stopped any more
+    uint32_t queued_end;               // RLIMIT_SIGPENDING and 1; 0: the default. Atomic
 };
 
 MUST_CHECK struct signal_state *signal_state_new(void);

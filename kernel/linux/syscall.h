@@ -17,7 +17,7 @@ enum {
     ERESTART_RESTARTBLOCK = 516, // restart with what is left of the time, by restart_syscall
 };
 
-// What an argument is, for --trace.
+// What an argument is, for --trace. The order matters: linux/trace.c.
 enum arg_kind {
     ARG_NONE,
     ARG_INT,
@@ -31,11 +31,74 @@ enum arg_kind {
     ARG_STR,    // user string
     ARG_BUF_IN, // user bytes, the next argument is the length
     ARG_SIZE,
-    ARG_SIGNAL,
+    // Values with names.
     ARG_OPEN_FLAGS,
     ARG_MMAP_PROT,
     ARG_MMAP_FLAGS,
     ARG_CLOCK,
+    ARG_SIGNAL,
+    ARG_CLONE_FLAGS,
+    ARG_FUTEX_OP,
+    ARG_AT_FLAGS,
+    ARG_ACCESS,
+    ARG_MADVICE,
+    ARG_WHENCE,
+    ARG_FCNTL,
+    ARG_SIG_HOW,
+    ARG_ITIMER,
+    ARG_RLIMIT,
+    ARG_PRIO,
+    ARG_POLICY,
+    ARG_ARCH,
+    ARG_PRCTL,
+    ARG_WAIT,
+    ARG_DOMAIN,
+    ARG_SOCK,
+    ARG_LEVEL,
+    ARG_SOCKOPT, // behind ARG_LEVEL
+    ARG_MSG,
+    ARG_EPOLL_OP,
+    ARG_SHUT,
+    ARG_MREMAP,
+    ARG_RUSAGE,
+    ARG_GRND,
+    ARG_EVENTS,
+    ARG_SA,
+    ARG_FILE_KIND,
+    ARG_SETS_END,
+    // Pointers to what the call reads.
+    ARG_POINTERS = ARG_SETS_END,
+    ARG_SIGSET_IN = ARG_POINTERS,
+    ARG_ACTION_IN,
+    ARG_TIME_IN, // struct timespec
+    ARG_TIMEVAL_IN,
+    ARG_ITIMERSPEC_IN,
+    ARG_ITIMERVAL_IN,
+    ARG_LIMIT_IN,
+    ARG_ADDR_IN, // socket address, the next argument is its length
+    ARG_OPTVAL_IN,
+    ARG_EVENT_IN, // struct epoll_event
+    ARG_POLL_IN,  // the next argument is how many
+    ARG_IOV_IN,   // the next argument is how many
+    ARG_ARGV_IN,
+    // And to what it writes: shown when it has ended.
+    ARG_OUT_FIRST,
+    ARG_BUF_OUT = ARG_OUT_FIRST, // as many bytes as the result says
+    ARG_SIGSET_OUT,
+    ARG_ACTION_OUT,
+    ARG_TIME_OUT,
+    ARG_TIMEVAL_OUT,
+    ARG_ITIMERSPEC_OUT,
+    ARG_ITIMERVAL_OUT,
+    ARG_LIMIT_OUT,
+    ARG_STAT_OUT,
+    ARG_ADDR_OUT, // the next argument points to its length
+    ARG_OPTVAL_OUT,
+    ARG_EVENTS_OUT, // as many as the result says
+    ARG_IOV_OUT,
+    ARG_INT_OUT,
+    ARG_FDS_OUT, // two descriptors
+    ARG_STATUS_OUT,
 };
 
 struct syscall_entry {

@@ -18,8 +18,9 @@ struct thread {
     bool restore_mask;
     uint64_t alt_sp, alt_bytes; // sigaltstack; alt_bytes 0: none
     uint32_t alt_flags;
-    uint64_t clear_tid; // user address, 0: none
-    uint64_t set_tid;   // user address to write the tid to at the start, 0: none
+    uint64_t set_tid;        // user address to write the tid to at the start, 0: none
+    uint64_t timer_slack_ns; // prctl; 0: the default
+    uint64_t clear_tid;      // user address, 0: none
     uint64_t robust_head;
     struct futex_waiter *pi_waiter; // in it waits for a futex's owner; protected by futex_pi.c
     bool pi_waited; // somebody waits or waited for it as the owner; protected by the task table

@@ -273,6 +273,35 @@ static int place(struct mm *mm, const struct map_request *q, uint64_t *ret)
     return *ret != 0 ? 0 : -ENOMEM;
 }
 
+/* Private and writable: what RLIMIT_DATA counts (Linux is_data_mapping). */
+static bool is_data(bool shared, bool grows_down, uint8_t prot)
+{
+    return (prot & MM_WRITE) && !shared && !grows_down;
+}
+
+/* Linux may_expand_vm, for `bytes` more of which `replaced` are there already. */
+static bool within_limits(struct mm *mm, uint64_t bytes, uint64_t replaced, bool data)
+{
+    if (mm->as_limit != 0 && mm->vmas.bytes - replaced + bytes > mm->as_limit)
+        return false;
+    if (mm->data_limit == 0 || !data)
+        return true;
+    for (const struct vma *v = vma_find(&mm->vmas, 0); v != NULL; v = vma_next(v))
+        if (is_data(v->shared, v->grows_down, v->prot))
+            bytes += v->end - v->start;
+    return bytes <= mm->data_limit;
+}
+
+/* Bytes mapped in a range. */
+static uint64_t mapped_in(struct mm *mm, uint64_t start, uint64_t end)
+{
+    uint64_t bytes = 0;
+    for (const struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start < end;
+         v = vma_next(v))
+        bytes += MIN(v->end, end) - MAX(v->start, start);
+    return bytes;
+}
+
 static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_address)
 {
     uint64_t at;
@@ -283,6 +312,10 @@ static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_
     int r = place(mm, q, &at);
     if (r < 0)
         return r;
+    if (UNLIKELY((mm->as_limit | mm->data_limit) != 0) &&
+        !within_limits(mm, q->bytes, q->fixed ? mapped_in(mm, at, at + q->bytes) : 0,
+                       is_data(q->shared, q->grows_down, q->prot)))
+        return -ENOMEM;
     struct vma *v = mm->vmas.count < VMAS_MAX ? vma_alloc() : NULL;
     if (v == NULL)
         return -ENOMEM;
@@ -557,6 +590,26 @@ int mm_remap(struct mm *mm, struct remap_request *q, uint64_t *ret_address)
     int r = remap_locked(mm, q, ret_address);
     mutex_unlock(&mm->lock);
     return r;
+}
+
+bool mm_is_mapped(struct mm *mm, uint64_t start, uint64_t end)
+{
+    mutex_lock(&mm->lock);
+    bool all = mapped_in(mm, start, end) == end - start;
+    mutex_unlock(&mm->lock);
+    return all;
+}
+
+int mm_present(struct mm *mm, uint64_t start, uint64_t end, uint8_t *ret)
+{
+    mutex_lock(&mm->lock);
+    bool all = mapped_in(mm, start, end) == end - start;
+    for (uint64_t at = start; all && at < end; at += PAGE_SIZE) {
+        const uint64_t *entry = pt_entry(mm->root, at, false);
+        *ret++ = entry != NULL && *entry != 0;
+    }
+    mutex_unlock(&mm->lock);
+    return all ? 0 : -ENOMEM;
 }
 
 void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object, uint64_t *ret_offset)

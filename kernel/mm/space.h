@@ -22,6 +22,8 @@ struct mm {
     uint64_t map_top;        // mappings without an address are put below; immutable after exec
     uint64_t stack_limit;    // bytes; RLIMIT_STACK
     uint32_t membarrier;     // atomic: membarrier(2)'s registrations
+    bool populate_new;       // mlockall(MCL_FUTURE)
+    uint64_t as_limit, data_limit; // bytes; RLIMIT_AS, RLIMIT_DATA; 0: none
 };
 
 MUST_CHECK struct mm *mm_new(void);
@@ -77,6 +79,10 @@ NONNULL uint64_t mm_brk(struct mm *mm, uint64_t wish);
  * 0, -ENOMEM, -EFAULT. */
 enum populate { POPULATE_ALL, POPULATE_READ, POPULATE_WRITE };
 NONNULL MUST_CHECK int mm_populate(struct mm *mm, uint64_t start, uint64_t end, enum populate how);
+/* True when every page of the range is mapped. */
+NONNULL bool mm_is_mapped(struct mm *mm, uint64_t start, uint64_t end);
+/* For every page 1 if it is present, else 0. 0 or -ENOMEM, a hole. */
+NONNULL MUST_CHECK int mm_present(struct mm *mm, uint64_t start, uint64_t end, uint8_t *ret);
 /* If address lies in a mapping that others may have too, what is mapped and where in it; else
  * nothing changes. The object lives as long as the mapping. May sleep. */
 NONNULL void mm_shared_object(struct mm *mm, uint64_t address, uint64_t *ret_object,

@@ -10,10 +10,14 @@
 #include "kernel/mm/vmap.h"
 
 enum {
-    SLICE_NS = 3 * 1000 * 1000,
+    SLICE_NS = SCHED_SLICE_NS,
     WAKE_BONUS_NS = 2 * 1000 * 1000, // what a sleeper may be behind at most
     PREEMPT_NS = 500 * 1000,         // a woken task this far behind runs at once
 };
+
+/* A nice value is worth a quarter more or less, as on Linux (kernel/sched/core.c
+ * sched_prio_to_weight): 1,024 is nice 0's weight, 3 that of SCHED_IDLE. */
+enum { SCALE_ONE = 4096, SCALE_IDLE = 1024 * SCALE_ONE / 3 };
 
 struct runq {
     struct spinlock lock __attribute__((aligned(64)));
@@ -94,7 +98,7 @@ static void account(struct runq *q, struct sched_task *s, uint64_t now)
     uint64_t ran = now - s->run_start;
     s->run_start = now;
     s->run_ns += ran;
-    s->vruntime += ran;
+    s->vruntime += LIKELY(s->scale == 0) ? ran : ran * s->scale / SCALE_ONE;
     uint64_t least = s->vruntime;
     if (q->first != NULL)
         least = MIN(least, entry(q->first)->vruntime);
@@ -442,6 +446,31 @@ void sched_count(uint32_t *ret_tasks, uint32_t *ret_runnable)
     for (unsigned i = 0; i < cpu_count; i++)
         *ret_runnable +=
             __atomic_load_n(&cpus[i]->runq->waiting, __ATOMIC_RELAXED) + !cpu_idle(cpus[i]);
+}
+
+void sched_weigh(struct task *t, int policy, int nice)
+{
+    struct sched_task *s = t->sched;
+    uint32_t scale = SCALE_ONE * 1024u;
+    for (int i = 0; i < nice; i++)
+        scale += scale / 4;
+    for (int i = 0; i > nice; i--)
+        scale -= scale / 5;
+    uint64_t flags = irq_save();
+    struct runq *q = lock_queue_of(s);
+    s->policy = (uint8_t)policy;
+    s->nice = (int8_t)nice;
+    s->scale = policy == SCHED_IDLE ? SCALE_IDLE : nice == 0 ? 0 : scale / 1024;
+    spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void sched_inherit(struct task *t)
+{
+    const struct sched_task *from = current()->sched;
+    if (!from->reset_on_fork)
+        sched_weigh(t, from->policy, from->nice);
+    else // Linux sched_fork: the policy goes, and a nice value better than 0
+        sched_weigh(t, SCHED_OTHER, MAX((int)from->nice, 0));
 }
 
 void task_start(struct task *t)

@@ -26,6 +26,8 @@ enum {
 
 enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };
 
+enum { SCHED_OTHER = 0, SCHED_BATCH = 3, SCHED_IDLE = 5, SCHED_SLICE_NS = 3 * 1000 * 1000 };
+
 struct arch_task {
     uint64_t rsp;       // while switched out
     uint64_t stack_top; // immutable
@@ -47,7 +49,11 @@ struct sched_task {
     struct cpu *cpu;     // whose queue; changes under that queue's lock
     uint64_t allowed;    // protected by runq.lock: CPUs it may run on, by number
     struct ktimer sleep_timer;
-    bool timed_out;                            // own task
+    bool timed_out;     // own task
+    uint32_t scale;     // protected by runq.lock: of vruntime, 1/4096; 0: as nice 0
+    int8_t nice;        // protected by runq.lock
+    uint8_t policy;     // protected by runq.lock
+    bool reset_on_fork; // protected by the table of tasks
     uint64_t switches_wanted, switches_forced; // own task
 };
 
@@ -68,8 +74,12 @@ NONNULL void task_free(struct task *t); // one that never ran, or is dead
 NONNULL void task_start(struct task *t);
 NORETURN void task_finish(void); // the current task ends; its memory is freed after the switch
 void task_first_run(struct task *before); // entry.S
-void sched_yield_task(void);              // behind everybody else who wants this CPU
-void schedule(void); // give the CPU away if another task is due, or the current one sleeps
+/* Policy (one of the three above) and nice value: how its run time counts. */
+NONNULL void sched_weigh(struct task *t, int policy, int nice);
+/* A new thread begins with those of the current one, or afresh if that one says so. */
+NONNULL void sched_inherit(struct task *t);
+void sched_yield_task(void); // behind everybody else who wants this CPU
+void schedule(void);         // give the CPU away if another task is due, or the current one sleeps
 
 /* Threads of programs, and how many tasks run or want to. */
 NONNULL void sched_count(uint32_t *ret_tasks, uint32_t *ret_runnable);

@@ -16,8 +16,25 @@ struct thread;
 
 enum { TASK_NAME_MAX = 16, TASKS_MAX = 4096 };
 
+enum { CREDS_GROUPS_MAX = 32, RLIMITS = 16 };
+
 struct creds {
     uint32_t uid, euid, suid, gid, egid, sgid;
+    // Capabilities (linux/identity.h): what is gone of those root has, so that zeroes are root's.
+    uint64_t lost_effective, lost_permitted, lost_bounding;
+    uint64_t inheritable, ambient;
+    bool keep_caps, no_new_privs;
+    uint32_t group_count;
+    uint32_t groups[CREDS_GROUPS_MAX]; // supplementary, ascending
+};
+
+struct rlimit {
+    uint64_t soft, hard;
+};
+
+struct limits {   // linux/limits.h
+    uint32_t set; // by number: `limit` says it, else the default holds
+    struct rlimit limit[RLIMITS];
 };
 
 /* "Table" is the lock of linux/process.h's tables. */
@@ -36,9 +53,12 @@ struct process {
     struct fs_context *fs; // locks itself (vfs/vfs.h)
     struct creds creds;    // protected by lock
     struct signal_state *signals;
-    uint64_t start_ns;      // immutable
-    uint64_t exited_cpu_ns; // protected by lock: of threads that are gone
-    char exe_path[256];     // immutable after exec: /proc/self/exe
+    struct limits limits;          // protected by lock
+    struct process_timers *timers; // atomic: made at first use (linux/timers.h)
+    bool not_dumpable;             // prctl
+    uint64_t start_ns;             // immutable
+    uint64_t exited_cpu_ns;        // protected by lock: of threads that are gone
+    char exe_path[256];            // immutable after exec: /proc/self/exe
     // argv and environment as they lie in user memory: /proc/self/{cmdline,environ}
     uint64_t arg_start, arg_end, env_start, env_end;
     uint64_t auxv_start, auxv_end; // and the auxiliary vector: /proc/self/auxv

@@ -8,6 +8,7 @@
 #include "kernel/vfs/tree.h"
 
 enum { SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE };
+enum { SIGXFSZ = 25, RLIMIT_FSIZE = 1 };
 enum { FALLOC_KEEP_SIZE = 1, FALLOC_PUNCH_HOLE = 2 };
 
 static uint64_t size_of(const struct inode *inode)
@@ -124,9 +125,29 @@ static void modified(struct inode *inode)
     memfs_pin(inode);
 }
 
+/* RLIMIT_FSIZE: how far a file may reach. */
+static uint64_t reach(void)
+{
+    const struct process *p = current()->process;
+    const bool limited = p != NULL && p->limits.set & 1u << RLIMIT_FSIZE;
+    return limited ? p->limits.limit[RLIMIT_FSIZE].soft : UINT64_MAX;
+}
+
+static int too_large(void)
+{
+    signal_send_task(current(), SIGXFSZ);
+    return -EFBIG;
+}
+
 static int64_t write_locked(struct inode *inode, struct uio *u, uint64_t *pos)
 {
     int64_t done = 0;
+    const uint64_t end = reach();
+    if (UNLIKELY(end != UINT64_MAX)) { // as much as fits
+        if (*pos >= end)
+            return too_large();
+        u->left = MIN(u->left, end - *pos);
+    }
     if (u->left > INT64_MAX - *pos) {
         if (*pos >= INT64_MAX)
             return -EFBIG;
@@ -210,7 +231,9 @@ int memfs_truncate(struct inode *inode, uint64_t size)
         return r;
     mutex_lock(&inode->lock);
     uint64_t old = inode->size;
-    if (size < old) {
+    if (size > old && size > reach()) {
+        r = too_large();
+    } else if (size < old) {
         if (size % PAGE_SIZE != 0)
             r = zero_part(inode, size / PAGE_SIZE, size % PAGE_SIZE, PAGE_SIZE);
         if (r == 0) {
@@ -271,6 +294,8 @@ int memfs_fallocate(struct inode *inode, int mode, uint64_t offset, uint64_t len
     mutex_lock(&inode->lock);
     if (mode & FALLOC_PUNCH_HOLE) {
         r = punch(inode, offset, offset + len);
+    } else if (!(mode & FALLOC_KEEP_SIZE) && offset + len > inode->size && offset + len > reach()) {
+        r = too_large();
     } else {
         r = allocate(inode, offset, offset + len);
         if (r == 0 && (mode & FALLOC_KEEP_SIZE) == 0 && offset + len > inode->size)

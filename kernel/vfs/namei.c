@@ -33,6 +33,15 @@ void path_done(struct path *p)
 
 // --- permissions ---
 
+static bool in_groups(uint32_t gid)
+{
+    const struct creds *c = creds_current();
+    for (uint32_t i = 0; i < c->group_count; i++)
+        if (c->groups[i] == gid)
+            return true;
+    return false;
+}
+
 static int permission(const struct inode *inode, unsigned may, uint32_t uid, uint32_t gid)
 {
     uint32_t mode = __atomic_load_n(&inode->mode, __ATOMIC_RELAXED);
@@ -40,7 +49,7 @@ static int permission(const struct inode *inode, unsigned may, uint32_t uid, uin
         return (may & MAY_EXEC) == 0 || (mode & S_FMT) == S_DIR || (mode & 0111) != 0 ? 0 : -EACCES;
     if (uid == inode->uid)
         mode >>= 6;
-    else if (gid == inode->gid)
+    else if (gid == inode->gid || in_groups(inode->gid))
         mode >>= 3;
     return (may & ~mode & 7) == 0 ? 0 : -EACCES;
 }

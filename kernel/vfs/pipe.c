@@ -19,13 +19,13 @@ struct slot {
 };
 
 struct pipe {
-    struct mutex lock;         // protects all but the queues and ino
-    struct slot *slots;        // ring
-    unsigned slots_max;        // a power of two
-    unsigned head;             // next to fill; free-running
-    unsigned tail;             // next to read
-    struct page *spare;        // an emptied page, kept for the next write
-    unsigned readers, writers; // files that are open for it
+    struct mutex lock;                // protects all but the queues and ino
+    struct slot *slots;               // ring
+    unsigned slots_max;               // a power of two
+    unsigned head;                    // next to fill; free-running
+    unsigned tail;                    // next to read
+    struct page *spare;               // an emptied page, kept for the next write
+    unsigned readers, writers;        // files that are open for it
     unsigned read_opens, write_opens; // how often it was opened so: for fifo_open
     uint32_t refs;                    // atomic: files
     bool both;                        // a file is open for both: its poll waits at read_wait only
@@ -119,11 +119,17 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos UNUSED, bo
     if (u->left == 0)
         return 0;
     for (;;) {
-        mutex_lock(&p->lock);
-        bool was_full = is_full(p);
-        int64_t r = drain(p, u);
-        bool more = !is_empty(p), wake = was_full && !is_full(p), end = p->writers == 0;
-        mutex_unlock(&p->lock);
+        int64_t r = 0;
+        bool more = false, wake = false, end = false;
+        if (!is_empty(p) || !has_writers(p)) { // else there is nothing to take the lock for
+            mutex_lock(&p->lock);
+            bool was_full = is_full(p);
+            r = drain(p, u);
+            more = !is_empty(p);
+            wake = was_full && !is_full(p);
+            end = p->writers == 0;
+            mutex_unlock(&p->lock);
+        }
         if (wake)
             wake_writers(p);
         if (r != 0) {

@@ -525,7 +525,10 @@ static void show_status(struct text *t, uint64_t arg)
         arg != 0 ? (int)arg : p->pid, p->ppid);
     put(t, "Uid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid, c->suid, c->euid);
     put(t, "Gid:\t%u\t%u\t%u\t%u\n", c->gid, c->egid, c->sgid, c->egid);
-    put(t, "FDSize:\t%u\nGroups:\t \n", 256u);
+    put(t, "FDSize:\t%u\nGroups:\t", 256u);
+    for (uint32_t i = 0; i < c->group_count; i++)
+        put(t, "%u ", c->groups[i]);
+    put(t, " \n");
     put(t, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(m.virtual_bytes), kib(m.resident_bytes));
     put(t, "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\n", kib(m.data_bytes),
         kib(m.stack_bytes), kib(m.text_bytes));

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -359,6 +360,39 @@ static void mapped_twice(void)
     close(fd);
 }
 
+/* Between processes: through shared memory, not through what each has of its own. */
+static void processes(void)
+{
+    uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    static uint32_t own;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        long r = futex(&shared[0], FUTEX_WAIT, 0, NULL, NULL, 0);
+        if (r == 0)
+            r = futex(&shared[1], FUTEX_LOCK_PI, 0, NULL, NULL, 0);
+        _exit(r == 0 ? 7 : 1); // with the lock
+    }
+    show("own word", futex(&own, FUTEX_WAKE, 9, NULL, NULL, 0));
+    while (futex(&shared[0], FUTEX_WAKE, 9, NULL, NULL, 0) != 1)
+        sched_yield();
+    waitpid(child, &status, 0);
+    printf("child %d\n", WEXITSTATUS(status));
+    show("lock of the dead", futex(&shared[1], FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    shared[1] = 0;
+    pthread_mutex_t *m = (pthread_mutex_t *)&shared[16];
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(m, &a);
+    child = fork();
+    if (child == 0)
+        _exit(pthread_mutex_lock(m));
+    waitpid(child, &status, 0);
+    printf("robust across: %s\n", strerrorname_np(pthread_mutex_lock(m)));
+}
+
 static volatile int signals;
 static void on_signal(int signo)
 {
@@ -422,6 +456,7 @@ int main(void)
     requeue_pi();
     waitv();
     mapped_twice();
+    processes();
     interrupted();
     return 0;
 }

@@ -94,6 +94,9 @@ static int left_out(long nr)
     case SYS_madvise:
     case SYS_brk:
     case SYS_shmat:
+    case SYS_setrlimit: // of CPU time
+    case SYS_prlimit64:
+    case SYS_mlockall: // all memory
     case SYS_alarm:
     case SYS_setitimer:
     case SYS_set_tid_address:
