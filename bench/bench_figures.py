@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's own figures: size, hot paths, start, memory; each beside the most it may be and, where
-it was measured on one machine, beside other systems (docs/performance.md)."""
+"""The kernel's own figures: size, hot paths, start, memory; each beside the most it may be and,
+where it was measured on one machine, beside other systems (docs/performance.md)."""
 import os
 import pathlib
 import statistics

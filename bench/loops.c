@@ -50,7 +50,7 @@ static void touch(void)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "hello";
-    rounds = argc > 2 ? atol(argv[2]) : 0;
+    rounds = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
     if (strcmp(what, "call") == 0)
         for (long i = 0; i < rounds; i++)
             syscall(SYS_getppid);
