@@ -74,8 +74,8 @@ def script(name, *interpreters):
 
 def sqlite(folder):
     need("sqlite3")
-    return {"Program": shutil.which("sqlite3"), "MapDirs": {str(PROGRAMS / "query.sql"):
-                                                           f"{folder}/query.sql"},
+    shutil.copy(PROGRAMS / "query.sql", folder)
+    return {"Program": shutil.which("sqlite3"), "Files": [f"{folder}/query.sql"],
             "Args": ["/tmp/query.db", f".read {folder}/query.sql"]}
 
 
@@ -124,8 +124,9 @@ def test_same_as_here(name, cpus, made, tmp_path, monkeypatch):
     monkeypatch.setenv("SKERRY_STORE", str(tmp_path / "store"))
     config, output, status = made(name)
     (tmp_path / "config.json").write_text(json.dumps(config))
+    more = ["--smp", str(cpus)] if cpus > 1 else []
     r = subprocess.run([str(BUILD / "skerry"), "run", "-c", str(tmp_path / "config.json"), "-m",
-                        "1G", "--smp", str(cpus)], capture_output=True, timeout=SECONDS_MAX,
+                        "1G", *more], capture_output=True, timeout=SECONDS_MAX,
                        stdin=subprocess.DEVNULL)
     assert r.stdout.decode(errors="replace") == output.decode(errors="replace"), r.stderr
     assert r.returncode == status
