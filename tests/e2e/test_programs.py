@@ -109,8 +109,10 @@ def made(tmp_path_factory):
         if name not in known:
             folder = tmp_path_factory.mktemp(name)
             config = CASES[name](folder)
-            r = subprocess.run([config["Program"], *config.get("Args", [])], capture_output=True,
-                               timeout=SECONDS_MAX, stdin=subprocess.DEVNULL, cwd="/")
+            # A unikernel has one console for both.
+            r = subprocess.run([config["Program"], *config.get("Args", [])], cwd="/",
+                               timeout=SECONDS_MAX, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             pathlib.Path("/tmp/query.db").unlink(missing_ok=True)
             known[name] = config, r.stdout, r.returncode
         return known[name]
