@@ -79,8 +79,9 @@ static int put_asked(struct tree *t, const struct image_spec *s, struct err *e)
     return tree_put_file(t, "/etc/localtime", zone, e);
 }
 
-/* The libraries of the services of nsswitch.conf, as glibc names them. */
-static int nss_libraries(const struct image_spec *s, struct strings *ret, struct err *e)
+/* The libraries that the program opens: those of the services of nsswitch.conf, as glibc names
+ * them, and others that were named. */
+static int opened_libraries(const struct image_spec *s, struct strings *ret, struct err *e)
 {
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < s->nss.n; i++) {
@@ -88,22 +89,41 @@ static int nss_libraries(const struct image_spec *s, struct strings *ret, struct
         snprintf(name, sizeof(name), "libnss_%s.so.2", s->nss.items[i]);
         r = strings_add(ret, name, "services", e);
     }
+    for (uint32_t i = 0; r == 0 && i < s->libraries.n; i++)
+        r = strings_add(ret, s->libraries.items[i], "libraries", e);
     return r;
 }
 
-static int put_program(struct tree *t, const struct image_spec *s, const struct start *st,
-                       struct err *e)
+/* An interpreter lies under its path without links, as it may look around there, and a link leads
+ * from the path that the script names; unless that path is already in the tree. */
+static int put_interpreter(struct tree *t, struct start *st, struct err *e)
+{
+    if (tree_find(t, st->program) != NULL)
+        return 0;
+    CLEANUP(file_freep) char *real = realpath(st->host, NULL);
+    if (real == NULL)
+        return err_set(e, -errno, "%s: %s", st->host, strerror(errno));
+    if (strcmp(real, st->program) == 0 || strlen(real) >= sizeof(st->program))
+        return 0;
+    int r = tree_put_link(t, st->program, real, e);
+    snprintf(st->program, sizeof(st->program), "%s", real);
+    snprintf(st->host, sizeof(st->host), "%s", real);
+    return r;
+}
+
+static int put_program(struct tree *t, const struct image_spec *s, struct start *st, struct err *e)
 {
     static const char library_path[] = "LD_LIBRARY_PATH=";
     struct closure_wish wish = {.library_path = ""};
-    struct strings opened = {.max = IMAGE_NSS_MAX};
+    struct strings opened = {.max = IMAGE_NSS_MAX + IMAGE_LIBRARIES_MAX};
     for (uint32_t i = 0; i < s->envs.n; i++)
         if (strncmp(s->envs.items[i], library_path, strlen(library_path)) == 0)
             wish.library_path = s->envs.items[i] + strlen(library_path);
-    int r = 0;
-    if (s->runtime == RUNTIME_ALWAYS || (s->runtime == RUNTIME_OF_SCRIPTS && st->script))
+    int r = st->script ? put_interpreter(t, st, e) : 0;
+    if (r == 0 &&
+        (s->runtime == RUNTIME_ALWAYS || (s->runtime == RUNTIME_OF_SCRIPTS && st->script)))
         r = runtime_put(t, st->host, e);
-    r = r < 0 ? r : nss_libraries(s, &opened, e);
+    r = r < 0 ? r : opened_libraries(s, &opened, e);
     wish.opened = (const char *const *)opened.items;
     wish.opened_n = opened.n;
     r = r < 0 ? r : closure_put(t, st->program, st->host, &wish, e);
@@ -123,7 +143,8 @@ static int fill_tree(struct tree *t, const struct image_spec *s, const char *pat
     return r < 0 ? r : put_defaults(t, !s->no_defaults, e);
 }
 
-/* The program's path in the image: its file's name in the root folder. */
+/* The program's path in the image: what ProgramPath says, else its file's name in the root folder.
+ */
 static int program_path(const struct image_spec *s, char *ret, size_t max, struct err *e)
 {
     if (s->program == NULL)
@@ -132,7 +153,10 @@ static int program_path(const struct image_spec *s, char *ret, size_t max, struc
     const char *name = slash != NULL ? slash + 1 : s->program;
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return err_set(e, -EISDIR, "%s: is a folder, not a program", s->program);
-    snprintf(ret, max, "/%s", name);
+    if (s->program_path != NULL)
+        snprintf(ret, max, "%s", s->program_path);
+    else
+        snprintf(ret, max, "/%s", name);
     return 0;
 }
 

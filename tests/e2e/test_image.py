@@ -212,7 +212,8 @@ def test_scripts(skerry, store, tmp_path):
     shell = write_script(tmp_path / "a.sh", "#!/bin/sh -e", "exit 0")
     create(skerry, "sh", shell, "-a", "x")
     info = json.loads(skerry("image", "inspect", "sh", "--json").stdout)
-    assert info["program"] == "/bin/sh" and info["args"] == ["/bin/sh", "-e", "/a.sh", "x"]
+    assert info["program"] == os.path.realpath("/bin/sh")
+    assert info["args"] == ["/bin/sh", "-e", "/a.sh", "x"]
     files = files_of(skerry, "sh")
     assert files["/a.sh"]["mode"] == 0o755 and any(p.endswith("/libc.so.6") for p in files)
     # A script of a script, and env with words.
@@ -488,3 +489,70 @@ def test_kills_at_seeded_moments(skerry, store, tmp_path, seed):
     for name in names:
         assert skerry("image", "delete", name).returncode == 0
     assert [*store.glob("images/*")] == [*store.glob("names/*")] == [*store.glob("doomed")] == []
+
+
+def test_libraries_that_programs_open(skerry, store, tmp_path):
+    """By name, and the one that glibc opens when threads end."""
+    program = compile_c(tmp_path / "prog", "int main(void) { return 0; }")
+    config = tmp_path / "config.json"
+    config.write_text('{"Libraries": ["libm.so.6"], "ProgramPath": "/opt/app/bin/run"}')
+    create(skerry, "prog", program, "-c", config)
+    files = files_of(skerry, "prog")
+    assert "/opt/app/bin/run" in files and "/prog" not in files
+    assert any(p.endswith("/libm.so.6") for p in files)
+    assert not any(p.endswith("/libgcc_s.so.1") for p in files)
+    info = json.loads(skerry("image", "inspect", "prog", "--json").stdout)
+    assert info["args"] == ["/opt/app/bin/run"]
+    threads = compile_c(tmp_path / "threads", "#include <pthread.h>\nint main(void)"
+                        "{ pthread_exit(0); }")
+    create(skerry, "threads", threads)
+    assert any(p.endswith("/libgcc_s.so.1") for p in files_of(skerry, "threads"))
+    for text, wanted in [('{"Libraries": ["libnone.so.9"]}', "needs the library 'libnone.so.9'"),
+                         ('{"Libraries": ["/lib/x"]}', "without folders"),
+                         ('{"ProgramPath": "x"}', "ProgramPath: 'x' must be a path in the image")]:
+        config.write_text(text)
+        r = skerry("image", "create", "x", program, "-c", config)
+        assert r.returncode == 1 and wanted in r.stderr, r.stderr
+
+
+def test_interpreter_lies_where_it_is(skerry, store, tmp_path):
+    """Under its real path, with a link from the one that the script names."""
+    folder = tmp_path / "app"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "lib").mkdir()
+    compile_c(folder / "lib/libown.so", "int own(void) { return 0; }", "-shared", "-fPIC")
+    compile_c(folder / "bin/real", "int own(void); int main(void) { return own(); }",
+              "-Wl,-rpath,$ORIGIN/../lib", folder / "lib/libown.so", "-Wl,-soname,libown.so")
+    (tmp_path / "name").symlink_to(folder / "bin/real")
+    script = tmp_path / "script"
+    script.write_text(f"#!{tmp_path}/name\n")
+    script.chmod(0o755)
+    create(skerry, "app", script)
+    info = json.loads(skerry("image", "inspect", "app", "--json").stdout)
+    assert info["program"] == f"{folder}/bin/real"
+    assert info["args"] == [f"{tmp_path}/name", "/script"]
+    files = files_of(skerry, "app")
+    assert files[f"{tmp_path}/name"]["target"] == f"{folder}/bin/real"
+    assert f"{folder}/lib/libown.so" in files
+
+
+def test_damaged_images(skerry, store, program, tmp_path):
+    """Flipped and missing bytes: each verb ends with an answer or one error line."""
+    seeded = random.Random(7)
+    digest = create(skerry, "hello", program)["digest"]
+    path = store / "images" / digest[7:]
+    good = path.read_bytes()
+    path.chmod(0o644)
+    for i in range(20):
+        bad = bytearray(good)
+        if i % 5 == 0:
+            del bad[seeded.randrange(len(bad)):]
+        else:
+            for _ in range(8):
+                bad[seeded.randrange(8192)] ^= 1 << seeded.randrange(8)
+        path.write_bytes(bad)
+        for words in (("inspect", "hello"), ("tree", "hello"), ("diff", "hello", "hello"),
+                      ("cp", "hello:/", tmp_path / f"out{i}"), ("cat", "hello", "/hello")):
+            r = subprocess.run([BUILD / "skerry", "image", *words], capture_output=True, timeout=20)
+            assert r.returncode in (0, 1, 2), r
+            assert r.returncode == 0 or len(r.stderr.splitlines()) == 1, r.stderr

@@ -515,3 +515,25 @@ def test_python(skerry, tmp_path, monkeypatch):
         p.terminate()
         p.communicate(timeout=SECONDS_MAX)
     assert p.returncode == 143
+
+
+def test_cancelled_thread(skerry, tmp_path, monkeypatch):
+    """glibc opens libgcc_s.so.1 for it."""
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    program = tmp_path / "cancel"
+    subprocess.run(["cc", "-x", "c", "-", "-o", program], check=True, text=True, input="""
+#include <pthread.h>
+#include <unistd.h>
+static void *run(void *arg) { for (;;) pause(); return arg; }
+int main(void)
+{
+    pthread_t t;
+    void *result;
+    pthread_create(&t, NULL, run, NULL);
+    pthread_cancel(t);
+    pthread_join(t, &result);
+    return result == PTHREAD_CANCELED ? 7 : 1;
+}
+""")
+    r = skerry("run", program)
+    assert r.returncode == 7, r.stdout + r.stderr
