@@ -179,6 +179,34 @@ static int write_manifest(const struct image_spec *s, const struct start *st, st
     return 0;
 }
 
+/* What RunConfig asks for (abi/image.h); returns the number of strings. */
+static uint32_t write_advice(const struct image_spec *s, struct writer *w)
+{
+    char cpus[16];
+    uint32_t n = 0;
+    snprintf(cpus, sizeof(cpus), "%u", s->cpus);
+    const struct {
+        const char *name, *value; // NULL: not given
+    } one[] = {{"memory=", s->memory},
+               {"cpus=", s->cpus != 0 ? cpus : NULL},
+               {"accel=", s->accel},
+               {"trace=", s->trace ? "1" : NULL},
+               {"written-exec=", s->written_exec ? "1" : NULL},
+               {"no-anonymous-exec=", s->no_anonymous_exec ? "1" : NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(one); i++) {
+        if (one[i].value == NULL)
+            continue;
+        writer_bytes(w, one[i].name, strlen(one[i].name));
+        writer_bytes(w, one[i].value, strlen(one[i].value) + 1);
+        n++;
+    }
+    for (uint32_t i = 0; i < s->ports.n; i++, n++) {
+        writer_bytes(w, "port=", strlen("port="));
+        writer_bytes(w, s->ports.items[i], strlen(s->ports.items[i]) + 1);
+    }
+    return n;
+}
+
 // ---- the stream
 
 struct build {
@@ -239,20 +267,16 @@ static int layout_failed(int code, const struct erofs_node *bad, struct err *e)
                    code == -EFBIG ? "too large, or too many files" : strerror(-code));
 }
 
-/* Header and UUID: both follow from the tree and the manifest. */
+/* Header and UUID: both follow from the tree and the manifest. h has the counts of its strings;
+ * manifest holds the advice too. */
 static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const struct writer *manifest,
-                        uint32_t argc, uint32_t envc)
+                        struct image_header h)
 {
-    struct image_header h = {
-        .version = IMAGE_VERSION,
-        .header_bytes = sizeof(h),
-        .erofs_bytes = plan->bytes,
-        .manifest_offset = plan->bytes,
-        .total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR),
-        .manifest_bytes = (uint32_t)manifest->len,
-        .argc = argc,
-        .envc = envc,
-    };
+    h.version = IMAGE_VERSION;
+    h.header_bytes = sizeof(h);
+    h.erofs_bytes = plan->bytes;
+    h.manifest_offset = plan->bytes;
+    h.total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR);
     memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
     digest_of(manifest->start, manifest->len, h.manifest_sha256);
     memcpy(meta, &h, sizeof(h));
@@ -263,7 +287,7 @@ static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const stru
     erofs_set_uuid(meta, id);
 }
 
-static int emit(struct tree *t, const struct erofs_plan *plan, uint32_t argc, uint32_t envc,
+static int emit(struct tree *t, const struct erofs_plan *plan, const struct image_header *h,
                 struct writer *manifest, struct build *b)
 {
     uint8_t *meta = malloc(plan->meta_blocks * EROFS_BLOCK);
@@ -275,7 +299,7 @@ static int emit(struct tree *t, const struct erofs_plan *plan, uint32_t argc, ui
     int r = meta != NULL && io.buffer != NULL ? 0 : err_set(b->e, -ENOMEM, "out of memory");
     r = r < 0 ? r : erofs_emit_meta(tree_root(t), plan, &io, meta);
     if (r == 0) {
-        finish_meta(meta, plan, manifest, argc, envc);
+        finish_meta(meta, plan, manifest, *h);
         r = build_write(b, meta, plan->meta_blocks * EROFS_BLOCK);
     }
     r = r < 0 ? r : erofs_emit_data(tree_root(t), &io);
@@ -302,13 +326,23 @@ static int build(const struct image_spec *s, int fd, struct start *st, char *man
     r = write_manifest(s, st, &w, e);
     if (r < 0)
         return r;
+    struct writer advice = writer_of(manifest + w.len, IMAGE_ADVICE_MAX);
+    uint32_t advicec = write_advice(s, &advice);
+    struct image_header h = {.argc = st->words.n + s->args.n,
+                             .envc = s->envs.n,
+                             .manifest_bytes = (uint32_t)w.len,
+                             .advice_bytes = (uint32_t)advice.len,
+                             .advicec = advicec};
+    if (advice.full)
+        return err_set(e, -E2BIG, "RunConfig: longer than %d bytes", IMAGE_ADVICE_MAX);
+    w.len += advice.len;
     r = erofs_layout(tree_root(t), &plan, &bad);
     if (r < 0)
         return layout_failed(r, bad, e);
     struct build b = {.out = fd, .digest = digest_new(), .in = -1, .e = e};
     if (b.digest == NULL)
         return err_set(e, -ENOMEM, "out of memory");
-    r = emit(t, &plan, st->words.n + s->args.n, s->envs.n, &w, &b);
+    r = emit(t, &plan, &h, &w, &b);
     fd_closep(&b.in);
     digest_end(b.digest, ret);
     return r;
@@ -316,7 +350,7 @@ static int build(const struct image_spec *s, int fd, struct start *st, char *man
 
 int image_build(const struct image_spec *s, int fd, struct image_digest *ret, struct err *e)
 {
-    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX);
+    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX + IMAGE_ADVICE_MAX);
     struct start *st = calloc(1, sizeof(*st));
     int r = manifest != NULL && st != NULL ? build(s, fd, st, manifest, ret, e)
                                            : err_set(e, -ENOMEM, "out of memory");

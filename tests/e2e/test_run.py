@@ -390,6 +390,40 @@ def test_run_config(skerry, guest, image, tmp_path):
         assert r.returncode == 125 and wanted in r.stderr, r.stderr
 
 
+def test_run_config_of_an_image(skerry, image, tmp_path):
+    """The image keeps it; what the command line says counts more."""
+    config = tmp_path / "config.json"
+    port = free_port()
+    config.write_text(json.dumps({"Program": "hello", "RunConfig": {
+        "Memory": "24M", "CPUs": 2, "Trace": True, "Ports": [f"{port}:80"]}}))
+    assert skerry("image", "create", "advised", "-c", config).returncode == 0
+    told = json.loads(skerry("image", "inspect", "advised", "--json").stdout)
+    assert told["run"] == {"memory": "24M", "cpus": 2, "trace": True, "ports": [f"{port}:80"]}
+    r = skerry("run", "advised", "--json")
+    assert (json.loads(r.stderr)["memory_bytes"], json.loads(r.stderr)["cpus"]) == (24 << 20, 2)
+    assert " skerry.trace" in r.stdout
+    r = skerry("run", "advised", "-m", "32M", "--json")
+    assert json.loads(r.stderr)["memory_bytes"] == 32 << 20
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", port))
+        s.listen()
+        assert f"port {port} is in use" in skerry("run", "advised").stderr
+        assert skerry("run", "advised", "-p", str(free_port())).returncode == 0
+    config.write_text('{"Program": "hello", "RunConfig": {"Ports": ["1:2:3"]}}')
+    assert skerry("image", "create", "advised", "-c", config).returncode == 0
+    r = skerry("run", "advised")
+    assert r.returncode == 125 and "RunConfig: port '1:2:3' must be" in r.stderr
+
+
+@pytest.mark.skipif(os.access("/dev/kvm", os.R_OK | os.W_OK), reason="there is KVM")
+def test_no_kvm(skerry, image, monkeypatch):
+    r = skerry("run", image, "--accel", "kvm")
+    assert r.returncode == 125 and "/dev/kvm" in r.stderr and "choose tcg, or auto" in r.stderr
+    monkeypatch.setenv("SKERRY_ACCEL", "kvm")
+    assert skerry("run", image).returncode == 125
+    assert skerry("run", image, "--accel", "auto").returncode == 0
+
+
 SCRIPTS = {
     "sh": ("#!/bin/sh", 'echo "$0 $1"; exit 3', "/script x\n"),
     "python": ("#!/usr/bin/env python3",
