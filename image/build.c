@@ -11,6 +11,7 @@
 #include "host/file.h"
 #include "image/closure.h"
 #include "image/digest.h"
+#include "image/pyc.h"
 #include "image/spec.h"
 #include "image/start.h"
 #include "image/tree.h"
@@ -214,6 +215,7 @@ struct build {
     struct digest *digest;
     int in; // of the file that is being read
     const struct erofs_node *node;
+    bool is_pyc; // it is a compiled Python module, whose time is not that of its source here
     struct err *e;
 };
 
@@ -240,6 +242,7 @@ static int build_open(struct build *b, const struct erofs_node *node, const char
     if ((uint64_t)st.st_size != node->size)
         return changed(b, path);
     b->node = node;
+    b->is_pyc = pyc_is_current(node, b->in);
     return 0;
 }
 
@@ -256,6 +259,8 @@ static int build_read(void *ctx, struct erofs_node *node, uint64_t offset, void 
             r = changed(b, path);
         done += n > 0 ? (size_t)n : 0;
     }
+    if (r == 0 && b->is_pyc && offset == 0 && len >= PYC_HEADER_BYTES)
+        memset((char *)to + PYC_TIME_AT, 0, PYC_TIME_BYTES);
     return r;
 }
 

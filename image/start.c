@@ -241,12 +241,10 @@ static void expand(const char *pattern, const char *prefix, const char *version,
     ret[n] = '\0';
 }
 
-/* Compiled modules carry the times of their sources, which images do not have; tests and static
- * libraries are for those who build. */
+/* Tests and static libraries are for those who build. */
 static bool is_skipped(const char *name)
 {
-    return strcmp(name, "__pycache__") == 0 || strcmp(name, "test") == 0 ||
-           strncmp(name, "config-", 7) == 0;
+    return strcmp(name, "test") == 0 || strncmp(name, "config-", 7) == 0;
 }
 
 static int put_runtime(struct tree *t, const struct runtime *rt, const char *real,

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import pathlib
+import py_compile
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -246,7 +248,7 @@ def test_python_script_brings_its_library(skerry, store, tmp_path):
     script = write_script(tmp_path / "s.py", "#!/usr/bin/python3", "import sqlite3")
     create(skerry, "s", script)
     names = {pathlib.PurePath(path).name for path in files_of(skerry, "s")}
-    assert "os.py" in names and "__pycache__" not in names
+    assert "os.py" in names and "__pycache__" in names
     assert any(name.startswith("libsqlite3.so") for name in names)
     (tmp_path / "config.json").write_text('{"Runtime": false}')
     create(skerry, "bare", script, "-c", tmp_path / "config.json")
@@ -556,3 +558,38 @@ def test_damaged_images(skerry, store, program, tmp_path):
             r = subprocess.run([BUILD / "skerry", "image", *words], capture_output=True, timeout=20)
             assert r.returncode in (0, 1, 2), r
             assert r.returncode == 0 or len(r.stderr.splitlines()) == 1, r.stderr
+
+
+def test_compiled_python_modules(skerry, store, program, tmp_path):
+    """They say the time of all files of an image; those that are not of their source stay."""
+    digests = set()
+    config = tmp_path / "config.json"
+    config.write_text('{"Dirs": ["pkg"]}')
+    (tmp_path / "pkg").mkdir()
+    for when in (1_000_000_000, 1_700_000_001):
+        for name in ("good", "stale"):
+            source = tmp_path / f"pkg/{name}.py"
+            source.write_text("x = 1\n" * 1000)
+            os.utime(source, (when, when))
+            compiled = pathlib.Path(py_compile.compile(
+                str(source), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP))
+        os.utime(source, (when + 5, when + 5))
+        digests.add(create(skerry, "app", program, "-c", config)["digest"])
+        for name, time_wanted in (("good", bytes(4)), ("stale", struct.pack("<I", when))):
+            path = compiled.with_name(compiled.name.replace("stale", name))
+            out = subprocess.run([BUILD / "skerry", "image", "cat", "app",
+                                  f"/pkg/__pycache__/{path.name}"], check=True,
+                                 capture_output=True).stdout
+            there = path.read_bytes()
+            assert out == there[:8] + time_wanted + there[12:]
+    assert len(digests) == 2  # the stale one's time is its own
+    (tmp_path / "pkg/stale.py").unlink()
+    compiled.unlink()
+    source = tmp_path / "pkg/good.py"
+    digests.clear()
+    for when in (1_000_000_000, 1_700_000_001):
+        os.utime(source, (when, when))
+        py_compile.compile(str(source),
+                           invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+        digests.add(create(skerry, "app", program, "-c", config)["digest"])
+    assert len(digests) == 1

@@ -551,6 +551,18 @@ def test_python(skerry, tmp_path, monkeypatch):
     assert p.returncode == 143
 
 
+def test_python_takes_compiled_modules(skerry, tmp_path, monkeypatch):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/python3 -v\nimport json\n")
+    script.chmod(0o755)
+    library = pathlib.Path("/usr/lib") / os.path.basename(os.path.realpath("/usr/bin/python3"))
+    if not list((library / "json/__pycache__").glob("decoder.*.pyc")):
+        pytest.skip("Debian's Python has no compiled modules here")
+    r = skerry("run", script, "-m", "256M")
+    assert r.returncode == 0 and f"code object from '{library}/json/__pycache__/" in r.stdout
+
+
 def test_cancelled_thread(skerry, tmp_path, monkeypatch):
     """glibc opens libgcc_s.so.1 for it."""
     monkeypatch.delenv("SKERRY_KERNEL", raising=False)
