@@ -583,3 +583,16 @@ int main(void)
 """)
     r = skerry("run", program)
     assert r.returncode == 7, r.stdout + r.stderr
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="no Java")
+def test_java_under_its_own_path(skerry, tmp_path, monkeypatch):
+    """A program that looks for its libraries around itself."""
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    java = os.path.realpath(shutil.which("java"))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({
+        "Program": java, "ProgramPath": java, "Dirs": [str(pathlib.Path(java).parent.parent)],
+        "Args": ["-XX:+UseSerialGC", "-version"], "RunConfig": {"Memory": "512M"}}))
+    r = skerry("run", "-c", config)
+    assert r.returncode == 0 and "Server VM" in r.stdout, r.stdout + r.stderr
