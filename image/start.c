@@ -132,8 +132,8 @@ static int follow(struct tree *t, const struct image_spec *s, struct start *st, 
     if (!start_line(line, len, interpreter, argument))
         return err_set(e, -ENOEXEC, "%s: is a script whose first line names no interpreter",
                        st->host);
-    size_t end = strlen(argument[0] != '\0' ? argument : interpreter);
-    if ((argument[0] != '\0' ? argument : interpreter)[end - 1] == '\r')
+    const char *last = argument[0] != '\0' ? argument : interpreter;
+    if (last[strlen(last) - 1] == '\r')
         return err_set(e, -ENOEXEC,
                        "%s: its first line ends with a carriage return: save it with Unix line "
                        "ends",
