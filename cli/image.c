@@ -109,6 +109,27 @@ static json_t *strings_json(const char *const *strings, uint32_t n)
     return list;
 }
 
+/* What the image asks of the machine, without what it does not. */
+static json_t *run_json(const struct image_run *run)
+{
+    json_t *o = json_object();
+    if (run->memory != NULL)
+        json_object_set_new(o, "memory", json_string(run->memory));
+    if (run->cpus != 0)
+        json_object_set_new(o, "cpus", json_integer(run->cpus));
+    if (run->accel != NULL)
+        json_object_set_new(o, "accel", json_string(run->accel));
+    if (run->trace)
+        json_object_set_new(o, "trace", json_true());
+    if (run->written_exec)
+        json_object_set_new(o, "written_exec", json_true());
+    if (run->no_anonymous_exec)
+        json_object_set_new(o, "no_anonymous_exec", json_true());
+    if (run->ports_n > 0)
+        json_object_set_new(o, "ports", strings_json(run->ports, run->ports_n));
+    return o;
+}
+
 static int verb_inspect(struct request *q, struct err *e)
 {
     struct image_digest digest;
@@ -119,11 +140,11 @@ static int verb_inspect(struct request *q, struct err *e)
     const struct image_header *h = &im->header;
     if (q->json) {
         look_print_json(json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "name", q->words[0], "digest",
+            "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o, s:o}", "name", q->words[0], "digest",
             digest.text, "bytes", (json_int_t)h->total_bytes, "filesystem_bytes",
             (json_int_t)h->erofs_bytes, "files", (json_int_t)im->fs.inodes, "program", im->program,
             "directory", im->cwd, "args", strings_json(im->args, h->argc), "env",
-            strings_json(im->envs, h->envc)));
+            strings_json(im->envs, h->envc), "run", run_json(&im->run)));
         return 0;
     }
     printf("name       %s\ndigest     %s\nbytes      %llu\nfiles      %llu\nprogram    %s\n"
@@ -134,6 +155,12 @@ static int verb_inspect(struct request *q, struct err *e)
         printf("arg        %s\n", im->args[i]);
     for (uint32_t i = 0; i < h->envc; i++)
         printf("env        %s\n", im->envs[i]);
+    json_t *run = run_json(&im->run);
+    char *text = json_object_size(run) > 0 ? json_dumps(run, 0) : NULL;
+    if (text != NULL)
+        printf("run        %s\n", text);
+    free(text);
+    json_decref(run);
     return 0;
 }
 

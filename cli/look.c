@@ -418,6 +418,7 @@ int look_diff(const struct look_side *a, const struct look_side *b, bool json, s
         compare_strings(&d, "directory", &x->cwd, 1, &y->cwd, 1);
         compare_strings(&d, "args", x->args, x->header.argc, y->args, y->header.argc);
         compare_strings(&d, "env", x->envs, x->header.envc, y->envs, y->header.envc);
+        compare_strings(&d, "run", x->advice, x->header.advicec, y->advice, y->header.advicec);
         r = merge(&d, e);
     }
     if (r == 0 && d.all != NULL)

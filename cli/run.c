@@ -64,6 +64,7 @@ struct request {
     char id[INSTANCE_ID_MAX];
     char image[PATH_BYTES];
     int temporary; // the image of a program, without a name; -1: none
+    bool ports_given;
     // What --json tells.
     bool json;
     int64_t begun_us, packed_us, ended_us; // CLOCK_MONOTONIC; 0: not yet
@@ -147,6 +148,7 @@ static int take_option(struct request *q, int c, char **argv)
     const char *text = optarg;
     switch (c) {
     case 'p':
+        q->ports_given = true;
         return add_port(q, optarg);
     case 'm':
         if (!parse_size(optarg, &q->instance.memory_bytes))
@@ -222,11 +224,11 @@ static const char *lasting_accel(const char *accel)
     return NULL;
 }
 
-/* What RunConfig says counts where the command line says nothing; of ports, both. */
-static int apply_config(struct request *q, const struct image_run *c, struct err *e)
+/* What RunConfig of a file or image says counts where the command line says nothing. */
+static int apply_config(struct request *q, const struct image_run *c, const char *file,
+                        struct err *e)
 {
     struct instance_net *n = &q->instance.net;
-    const char *file = q->given.config;
     if (q->instance.memory_bytes == 0 && c->memory != NULL &&
         !parse_size(c->memory, &q->instance.memory_bytes))
         return err_set(e, -EINVAL,
@@ -243,7 +245,7 @@ static int apply_config(struct request *q, const struct image_run *c, struct err
     q->instance.trace |= c->trace;
     q->instance.written_exec |= c->written_exec;
     q->instance.no_anonymous_exec |= c->no_anonymous_exec;
-    for (uint32_t i = 0; i < c->ports_n; i++) {
+    for (uint32_t i = 0; !q->ports_given && i < c->ports_n; i++) {
         if (n->forwards_n == INSTANCE_FORWARDS_MAX)
             return err_set(e, -E2BIG, "%s: RunConfig: more than %d ports", file,
                            INSTANCE_FORWARDS_MAX);
@@ -265,7 +267,7 @@ static int use_program(struct request *q, const char *program, struct err *e)
         r = image_spec_program(spec, program, e);
     if (r == 0) {
         struct image_run config = image_spec_run(spec);
-        r = apply_config(q, &config, e);
+        r = apply_config(q, &config, q->given.config != NULL ? q->given.config : "", e);
     }
     if (r < 0)
         return r;
@@ -290,7 +292,9 @@ static int use_image(struct request *q, const char *name, const char *path, stru
     q->instance.args_n = q->given.args_n;
     q->instance.env = q->given.envs;
     q->instance.env_n = q->given.envs_n;
-    return 0;
+    CLEANUP(image_closep) struct image *im = NULL;
+    int r = image_open(path, &im, e);
+    return r < 0 ? r : apply_config(q, &im->run, name, e);
 }
 
 /* 1 it is one, 0 it is something else; an image that is damaged is an error. */

@@ -11,6 +11,7 @@
 #include "host/file.h"
 #include "image/closure.h"
 #include "image/digest.h"
+#include "image/pyc.h"
 #include "image/spec.h"
 #include "image/start.h"
 #include "image/tree.h"
@@ -79,8 +80,9 @@ static int put_asked(struct tree *t, const struct image_spec *s, struct err *e)
     return tree_put_file(t, "/etc/localtime", zone, e);
 }
 
-/* The libraries of the services of nsswitch.conf, as glibc names them. */
-static int nss_libraries(const struct image_spec *s, struct strings *ret, struct err *e)
+/* The libraries that the program opens: those of the services of nsswitch.conf, as glibc names
+ * them, and others that were named. */
+static int opened_libraries(const struct image_spec *s, struct strings *ret, struct err *e)
 {
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < s->nss.n; i++) {
@@ -88,22 +90,41 @@ static int nss_libraries(const struct image_spec *s, struct strings *ret, struct
         snprintf(name, sizeof(name), "libnss_%s.so.2", s->nss.items[i]);
         r = strings_add(ret, name, "services", e);
     }
+    for (uint32_t i = 0; r == 0 && i < s->libraries.n; i++)
+        r = strings_add(ret, s->libraries.items[i], "libraries", e);
     return r;
 }
 
-static int put_program(struct tree *t, const struct image_spec *s, const struct start *st,
-                       struct err *e)
+/* An interpreter lies under its path without links, as it may look around there, and a link leads
+ * from the path that the script names; unless that path is already in the tree. */
+static int put_interpreter(struct tree *t, struct start *st, struct err *e)
+{
+    if (tree_find(t, st->program) != NULL)
+        return 0;
+    CLEANUP(file_freep) char *real = realpath(st->host, NULL);
+    if (real == NULL)
+        return err_set(e, -errno, "%s: %s", st->host, strerror(errno));
+    if (strcmp(real, st->program) == 0 || strlen(real) >= sizeof(st->program))
+        return 0;
+    int r = tree_put_link(t, st->program, real, e);
+    snprintf(st->program, sizeof(st->program), "%s", real);
+    snprintf(st->host, sizeof(st->host), "%s", real);
+    return r;
+}
+
+static int put_program(struct tree *t, const struct image_spec *s, struct start *st, struct err *e)
 {
     static const char library_path[] = "LD_LIBRARY_PATH=";
     struct closure_wish wish = {.library_path = ""};
-    struct strings opened = {.max = IMAGE_NSS_MAX};
+    struct strings opened = {.max = IMAGE_NSS_MAX + IMAGE_LIBRARIES_MAX};
     for (uint32_t i = 0; i < s->envs.n; i++)
         if (strncmp(s->envs.items[i], library_path, strlen(library_path)) == 0)
             wish.library_path = s->envs.items[i] + strlen(library_path);
-    int r = 0;
-    if (s->runtime == RUNTIME_ALWAYS || (s->runtime == RUNTIME_OF_SCRIPTS && st->script))
+    int r = st->script ? put_interpreter(t, st, e) : 0;
+    if (r == 0 &&
+        (s->runtime == RUNTIME_ALWAYS || (s->runtime == RUNTIME_OF_SCRIPTS && st->script)))
         r = runtime_put(t, st->host, e);
-    r = r < 0 ? r : nss_libraries(s, &opened, e);
+    r = r < 0 ? r : opened_libraries(s, &opened, e);
     wish.opened = (const char *const *)opened.items;
     wish.opened_n = opened.n;
     r = r < 0 ? r : closure_put(t, st->program, st->host, &wish, e);
@@ -123,7 +144,8 @@ static int fill_tree(struct tree *t, const struct image_spec *s, const char *pat
     return r < 0 ? r : put_defaults(t, !s->no_defaults, e);
 }
 
-/* The program's path in the image: its file's name in the root folder. */
+/* The program's path in the image: what ProgramPath says, else its file's name in the root folder.
+ */
 static int program_path(const struct image_spec *s, char *ret, size_t max, struct err *e)
 {
     if (s->program == NULL)
@@ -132,7 +154,10 @@ static int program_path(const struct image_spec *s, char *ret, size_t max, struc
     const char *name = slash != NULL ? slash + 1 : s->program;
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return err_set(e, -EISDIR, "%s: is a folder, not a program", s->program);
-    snprintf(ret, max, "/%s", name);
+    if (s->program_path != NULL)
+        snprintf(ret, max, "%s", s->program_path);
+    else
+        snprintf(ret, max, "/%s", name);
     return 0;
 }
 
@@ -155,6 +180,34 @@ static int write_manifest(const struct image_spec *s, const struct start *st, st
     return 0;
 }
 
+/* What RunConfig asks for (abi/image.h); returns the number of strings. */
+static uint32_t write_advice(const struct image_spec *s, struct writer *w)
+{
+    char cpus[16];
+    uint32_t n = 0;
+    snprintf(cpus, sizeof(cpus), "%u", s->cpus);
+    const struct {
+        const char *name, *value; // NULL: not given
+    } one[] = {{"memory=", s->memory},
+               {"cpus=", s->cpus != 0 ? cpus : NULL},
+               {"accel=", s->accel},
+               {"trace=", s->trace ? "1" : NULL},
+               {"written-exec=", s->written_exec ? "1" : NULL},
+               {"no-anonymous-exec=", s->no_anonymous_exec ? "1" : NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(one); i++) {
+        if (one[i].value == NULL)
+            continue;
+        writer_bytes(w, one[i].name, strlen(one[i].name));
+        writer_bytes(w, one[i].value, strlen(one[i].value) + 1);
+        n++;
+    }
+    for (uint32_t i = 0; i < s->ports.n; i++, n++) {
+        writer_bytes(w, "port=", strlen("port="));
+        writer_bytes(w, s->ports.items[i], strlen(s->ports.items[i]) + 1);
+    }
+    return n;
+}
+
 // ---- the stream
 
 struct build {
@@ -162,6 +215,7 @@ struct build {
     struct digest *digest;
     int in; // of the file that is being read
     const struct erofs_node *node;
+    bool is_pyc; // it is a compiled Python module, whose time is not that of its source here
     struct err *e;
 };
 
@@ -188,6 +242,7 @@ static int build_open(struct build *b, const struct erofs_node *node, const char
     if ((uint64_t)st.st_size != node->size)
         return changed(b, path);
     b->node = node;
+    b->is_pyc = pyc_is_current(node, b->in);
     return 0;
 }
 
@@ -204,6 +259,8 @@ static int build_read(void *ctx, struct erofs_node *node, uint64_t offset, void 
             r = changed(b, path);
         done += n > 0 ? (size_t)n : 0;
     }
+    if (r == 0 && b->is_pyc && offset == 0 && len >= PYC_HEADER_BYTES)
+        memset((char *)to + PYC_TIME_AT, 0, PYC_TIME_BYTES);
     return r;
 }
 
@@ -215,20 +272,16 @@ static int layout_failed(int code, const struct erofs_node *bad, struct err *e)
                    code == -EFBIG ? "too large, or too many files" : strerror(-code));
 }
 
-/* Header and UUID: both follow from the tree and the manifest. */
+/* Header and UUID: both follow from the tree and the manifest. h has the counts of its strings;
+ * manifest holds the advice too. */
 static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const struct writer *manifest,
-                        uint32_t argc, uint32_t envc)
+                        struct image_header h)
 {
-    struct image_header h = {
-        .version = IMAGE_VERSION,
-        .header_bytes = sizeof(h),
-        .erofs_bytes = plan->bytes,
-        .manifest_offset = plan->bytes,
-        .total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR),
-        .manifest_bytes = (uint32_t)manifest->len,
-        .argc = argc,
-        .envc = envc,
-    };
+    h.version = IMAGE_VERSION;
+    h.header_bytes = sizeof(h);
+    h.erofs_bytes = plan->bytes;
+    h.manifest_offset = plan->bytes;
+    h.total_bytes = ALIGN_UP(plan->bytes + manifest->len, (uint64_t)SECTOR);
     memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
     digest_of(manifest->start, manifest->len, h.manifest_sha256);
     memcpy(meta, &h, sizeof(h));
@@ -239,7 +292,7 @@ static void finish_meta(uint8_t *meta, const struct erofs_plan *plan, const stru
     erofs_set_uuid(meta, id);
 }
 
-static int emit(struct tree *t, const struct erofs_plan *plan, uint32_t argc, uint32_t envc,
+static int emit(struct tree *t, const struct erofs_plan *plan, const struct image_header *h,
                 struct writer *manifest, struct build *b)
 {
     uint8_t *meta = malloc(plan->meta_blocks * EROFS_BLOCK);
@@ -251,7 +304,7 @@ static int emit(struct tree *t, const struct erofs_plan *plan, uint32_t argc, ui
     int r = meta != NULL && io.buffer != NULL ? 0 : err_set(b->e, -ENOMEM, "out of memory");
     r = r < 0 ? r : erofs_emit_meta(tree_root(t), plan, &io, meta);
     if (r == 0) {
-        finish_meta(meta, plan, manifest, argc, envc);
+        finish_meta(meta, plan, manifest, *h);
         r = build_write(b, meta, plan->meta_blocks * EROFS_BLOCK);
     }
     r = r < 0 ? r : erofs_emit_data(tree_root(t), &io);
@@ -278,13 +331,23 @@ static int build(const struct image_spec *s, int fd, struct start *st, char *man
     r = write_manifest(s, st, &w, e);
     if (r < 0)
         return r;
+    struct writer advice = writer_of(manifest + w.len, IMAGE_ADVICE_MAX);
+    uint32_t advicec = write_advice(s, &advice);
+    struct image_header h = {.argc = st->words.n + s->args.n,
+                             .envc = s->envs.n,
+                             .manifest_bytes = (uint32_t)w.len,
+                             .advice_bytes = (uint32_t)advice.len,
+                             .advicec = advicec};
+    if (advice.full)
+        return err_set(e, -E2BIG, "RunConfig: longer than %d bytes", IMAGE_ADVICE_MAX);
+    w.len += advice.len;
     r = erofs_layout(tree_root(t), &plan, &bad);
     if (r < 0)
         return layout_failed(r, bad, e);
     struct build b = {.out = fd, .digest = digest_new(), .in = -1, .e = e};
     if (b.digest == NULL)
         return err_set(e, -ENOMEM, "out of memory");
-    r = emit(t, &plan, st->words.n + s->args.n, s->envs.n, &w, &b);
+    r = emit(t, &plan, &h, &w, &b);
     fd_closep(&b.in);
     digest_end(b.digest, ret);
     return r;
@@ -292,7 +355,7 @@ static int build(const struct image_spec *s, int fd, struct start *st, char *man
 
 int image_build(const struct image_spec *s, int fd, struct image_digest *ret, struct err *e)
 {
-    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX);
+    CLEANUP(file_freep) char *manifest = calloc(1, IMAGE_MANIFEST_MAX + IMAGE_ADVICE_MAX);
     struct start *st = calloc(1, sizeof(*st));
     int r = manifest != NULL && st != NULL ? build(s, fd, st, manifest, ret, e)
                                            : err_set(e, -ENOMEM, "out of memory");

@@ -34,6 +34,7 @@ struct object {
     struct elf_info elf;
     const struct object *loader; // who needs it; NULL for the program
     bool extra;                  // nobody needs it by name: what it needs itself may be missing
+    bool soft;                   // the same, of what an extra one needs
 };
 
 struct closure {
@@ -226,6 +227,7 @@ static int try_folder(struct closure *c, const struct object *loader, const char
     if (object_open(host, guest, &o, &why) < 0)
         return 0; // as the loader: one that is absent or for another machine is passed over
     o.loader = loader;
+    o.soft = loader->extra || loader->soft;
     int r = add_object(c, &o, e);
     r = r < 0 ? r : add_levels(c, loader, host_folder, guest_folder, name, e);
     return r < 0 ? r : 1;
@@ -384,7 +386,7 @@ static int add_needed(struct closure *c, const struct object *o, const char *nam
         r = try_paths(c, o, name, e);
         r = r != 0 ? r : try_system(c, o, name, e);
     }
-    if (r != 0 || o->extra)
+    if (r != 0 || o->extra || o->soft)
         return MIN(r, 0);
     const char *path = o->elf.runpath != NULL ? o->elf.runpath : o->elf.rpath;
     return err_set(e, -ENOENT,
@@ -426,13 +428,29 @@ static int add_interpreter(struct closure *c, const struct object *program, stru
     return add_object(c, &o, e);
 }
 
+/* glibc opens libgcc_s.so.1, if it is there, when a thread is cancelled or exits early
+ * (sysdeps/nptl/unwind-forcedunwind.c), and aborts without it. libc itself names the functions too.
+ */
+static int add_unwinder(struct closure *c, struct object *o, struct err *e)
+{
+    bool is_libc = o->elf.soname != NULL && strcmp(o->elf.soname, "libc.so.6") == 0, soft = o->soft;
+    if (c->musl || is_libc || !o->elf.ends_threads)
+        return 0;
+    o->soft = true;
+    int r = add_needed(c, o, "libgcc_s.so.1", e);
+    o->soft = soft;
+    return r;
+}
+
 /* The list grows while it is walked: each object's needs come behind those of earlier ones. */
 static int add_all_needed(struct closure *c, size_t from, struct err *e)
 {
     int r = 0;
-    for (size_t i = from; r == 0 && i < c->objects_n; i++)
+    for (size_t i = from; r == 0 && i < c->objects_n; i++) {
         for (uint32_t k = 0; r == 0 && k < c->objects[i].elf.needed_n; k++)
             r = add_needed(c, &c->objects[i], c->objects[i].elf.needed[k], e);
+        r = r < 0 ? r : add_unwinder(c, &c->objects[i], e);
+    }
     return r;
 }
 
@@ -501,7 +519,9 @@ int closure_put(struct tree *t, const char *program, const char *host_path,
     bool runs = o.elf.interp != NULL;
     r = add_object(c, &o, e);
     if (r == 0 && !runs && wish->opened_n > 0)
-        return err_set(e, -EINVAL, "%s: is a static program and opens no libraries: leave out NSS",
+        return err_set(e, -EINVAL,
+                       "%s: is a static program and opens no libraries: leave out NSS and "
+                       "Libraries",
                        host_path);
     return r < 0 || !runs ? r : put_needs(c, wish, e);
 }

@@ -149,6 +149,19 @@ static const char *string_at(const struct strings *s, uint64_t offset)
     return (const char *)s->data + offset;
 }
 
+/* Is there a string of that name? */
+static bool names(const struct strings *s, const char *name)
+{
+    size_t len = strlen(name) + 1;
+    const uint8_t *p = s->data, *end = s->data + s->len;
+    while (p < end && (p = memchr(p, name[0], (size_t)(end - p))) != NULL) {
+        if ((size_t)(end - p) >= len && p > s->data && p[-1] == '\0' && memcmp(p, name, len) == 0)
+            return true;
+        p++;
+    }
+    return false;
+}
+
 /* Value of the first entry with a tag; absent: false. */
 static bool dynamic_find(const uint8_t *table, size_t n, int64_t tag, uint64_t *ret)
 {
@@ -202,6 +215,7 @@ static int read_dynamic(struct elf *f, const struct segment *s, struct elf_info 
     struct strings strings = {.data = loaded_at(f, at, &room), .len = len};
     if (strings.data == NULL || len > room)
         return fail(f, -EPROTO, "has a damaged dynamic section");
+    ret->ends_threads = names(&strings, "pthread_cancel") || names(&strings, "pthread_exit");
     for (size_t i = 0; i < n; i++) {
         struct dynamic d;
         memcpy(&d, table + i * sizeof(d), sizeof(d));

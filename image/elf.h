@@ -16,6 +16,7 @@ struct elf_info {
     const char *runpath;
     const char *needed[ELF_NEEDED_MAX];
     uint32_t needed_n;
+    bool ends_threads; // names pthread_cancel or pthread_exit
 };
 
 /* 0, or with *ret_why a sentence's end such as "is not an ELF file":

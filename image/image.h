@@ -42,8 +42,8 @@ NONNULL MUST_CHECK int image_spec_map(struct image_spec *s, const char *from, co
                                       struct err *e);
 NONNULL const char *image_spec_program_path(const struct image_spec *s); // NULL: none yet
 
-/* What RunConfig asks of the machine; strings are the spec's, as on the command line of
- * `skerry run`. It is no part of the image. */
+/* What RunConfig asks of the machine; strings are the spec's or the image's, as on the command line
+ * of `skerry run`. The image keeps it. */
 struct image_run {
     const char *memory, *accel; // NULL: not given
     const char *const *ports;   // "8080", "53/udp"
@@ -78,6 +78,9 @@ struct image {
     const char *cwd;
     const char *args[IMAGE_ARGS_MAX];
     const char *envs[IMAGE_ENVS_MAX];
+    const char *advice[IMAGE_ADVICES_MAX]; // "NAME=VALUE" (abi/image.h), and what it says:
+    struct image_run run;
+    const char *ports[IMAGE_ADVICES_MAX]; // run's
 };
 
 /* -EINVAL: not a skerry image, or a damaged one. */
@@ -86,7 +89,8 @@ void image_close(struct image *im);
 NONNULL void image_closep(struct image **im);
 
 /* Check header and manifest as image_open does; for fuzzing and other readers. The manifest has
- * header->manifest_bytes bytes. file_bytes is the length of the whole. */
+ * header->manifest_bytes bytes, right behind which lie header->advice_bytes more. file_bytes is the
+ * length of the whole. */
 NONNULL MUST_CHECK int image_header_check(const struct image_header *h, uint64_t file_bytes,
                                           const char **ret_why);
 NONNULL MUST_CHECK int image_manifest_parse(struct image *im, const char **ret_why);

@@ -24,8 +24,11 @@ int image_header_check(const struct image_header *h, uint64_t file_bytes, const 
     else if (h->erofs_bytes == 0 || h->erofs_bytes % EROFS_BLOCK != 0 ||
              h->manifest_offset < h->erofs_bytes || h->manifest_offset > h->total_bytes ||
              h->manifest_bytes > IMAGE_MANIFEST_MAX ||
-             h->manifest_bytes > h->total_bytes - h->manifest_offset || h->argc == 0 ||
-             h->argc > IMAGE_ARGS_MAX || h->envc > IMAGE_ENVS_MAX)
+             h->manifest_bytes > h->total_bytes - h->manifest_offset ||
+             h->advice_bytes > IMAGE_ADVICE_MAX ||
+             h->advice_bytes > h->total_bytes - h->manifest_offset - h->manifest_bytes ||
+             h->argc == 0 || h->argc > IMAGE_ARGS_MAX || h->envc > IMAGE_ENVS_MAX ||
+             h->advicec > IMAGE_ADVICES_MAX)
         why = "is a damaged image";
     if (why == NULL)
         return 0;
@@ -45,6 +48,42 @@ static int take_string(struct cursor *c, const char **ret)
     return r;
 }
 
+/* The value of "NAME=VALUE", or NULL. */
+static const char *value_of(const char *advice, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(advice, name, len) == 0 && advice[len] == '=' ? advice + len + 1 : NULL;
+}
+
+static int take_advice(struct image *im, struct cursor *c, const char **ret)
+{
+    int r = take_string(c, ret);
+    if (r < 0)
+        return r;
+    const char *advice = *ret, *value;
+    if ((value = value_of(advice, "memory")) != NULL) {
+        im->run.memory = value;
+    } else if ((value = value_of(advice, "accel")) != NULL) {
+        im->run.accel = value;
+    } else if (strcmp(advice, "trace=1") == 0) {
+        im->run.trace = true;
+    } else if (strcmp(advice, "written-exec=1") == 0) {
+        im->run.written_exec = true;
+    } else if (strcmp(advice, "no-anonymous-exec=1") == 0) {
+        im->run.no_anonymous_exec = true;
+    } else if ((value = value_of(advice, "port")) != NULL) {
+        im->ports[im->run.ports_n++] = value;
+        im->run.ports = im->ports;
+    } else if ((value = value_of(advice, "cpus")) != NULL && strlen(value) <= 4) {
+        for (; *value >= '0' && *value <= '9'; value++)
+            im->run.cpus = im->run.cpus * 10 + (uint32_t)(*value - '0');
+        r = *value != '\0' ? -EPROTO : 0;
+    } else {
+        r = -EPROTO;
+    }
+    return r;
+}
+
 int image_manifest_parse(struct image *im, const char **ret_why)
 {
     struct cursor c = cursor_of(im->manifest, im->header.manifest_bytes);
@@ -57,7 +96,11 @@ int image_manifest_parse(struct image *im, const char **ret_why)
         if (r == 0 && (im->envs[i][0] == '=' || strchr(im->envs[i], '=') == NULL))
             r = -EPROTO;
     }
-    if (r == 0 && (c.left > 0 || im->program[0] != '/' || im->cwd[0] != '/'))
+    struct cursor advice =
+        cursor_of(im->manifest + im->header.manifest_bytes, im->header.advice_bytes);
+    for (uint32_t i = 0; r == 0 && i < im->header.advicec; i++)
+        r = take_advice(im, &advice, &im->advice[i]);
+    if (r == 0 && (c.left > 0 || advice.left > 0 || im->program[0] != '/' || im->cwd[0] != '/'))
         r = -EPROTO;
     if (r < 0)
         *ret_why = "has a damaged manifest";
@@ -88,13 +131,13 @@ static int open_into(struct image *im, const char *path, const char **ret_why)
         return r;
     uint8_t sha[DIGEST_BYTES];
     *ret_why = NULL;
-    im->manifest = malloc(im->header.manifest_bytes + 1u);
-    r = im->manifest != NULL
-            ? read_fd(im, im->header.manifest_offset, im->manifest, im->header.manifest_bytes)
-            : -ENOMEM;
+    uint32_t bytes = im->header.manifest_bytes + im->header.advice_bytes;
+    im->manifest = malloc(bytes + 1u);
+    r = im->manifest != NULL ? read_fd(im, im->header.manifest_offset, im->manifest, bytes)
+                             : -ENOMEM;
     if (r < 0)
         return r;
-    digest_of(im->manifest, im->header.manifest_bytes, sha);
+    digest_of(im->manifest, bytes, sha);
     *ret_why = "has a damaged manifest";
     if (memcmp(sha, im->header.manifest_sha256, sizeof(sha)) != 0)
         return -EINVAL;

@@ -17,6 +17,7 @@ int image_spec_new(struct image_spec **ret, struct err *e)
     s->args.max = IMAGE_ARGS_MAX - 1;
     s->envs.max = IMAGE_ENVS_MAX;
     s->nss.max = IMAGE_NSS_MAX;
+    s->libraries.max = IMAGE_LIBRARIES_MAX;
     s->ports.max = IMAGE_PORTS_MAX;
     *ret = s;
     return 0;
@@ -36,6 +37,7 @@ void image_spec_free(struct image_spec *s)
     strings_deinit(&s->args);
     strings_deinit(&s->envs);
     strings_deinit(&s->nss);
+    strings_deinit(&s->libraries);
     strings_deinit(&s->ports);
     free(s->timezone);
     free(s->memory);
@@ -45,6 +47,7 @@ void image_spec_free(struct image_spec *s)
         free(s->maps[i].to);
     }
     free(s->maps);
+    free(s->program_path);
     free(s->program);
     free(s);
 }
@@ -254,6 +257,28 @@ static int take_nss(struct image_spec *s, const struct jview *v, UNUSED const ch
     return of_config(v, strings_add(&s->nss, text, "services", e), e);
 }
 
+static int take_library(struct image_spec *s, const struct jview *v, UNUSED const char *config,
+                        const char *text, struct err *e)
+{
+    if (text[0] == '\0' || strchr(text, '/') != NULL)
+        return jview_err(v, e, -EINVAL, "'%s' must be a library's name without folders", text);
+    return of_config(v, strings_add(&s->libraries, text, "libraries", e), e);
+}
+
+static int take_program_path(struct image_spec *s, const struct jview *top, struct err *e)
+{
+    char clean[TREE_PATH_MAX];
+    const char *path = NULL;
+    int r = jview_string(top, "ProgramPath", JVIEW_OPTIONAL, &path, e);
+    if (r < 0 || path == NULL)
+        return r;
+    if (path[0] != '/' || tree_clean(path, false, clean, sizeof(clean)) < 0 || clean[1] == '\0')
+        return jview_err(top, e, -EINVAL, "ProgramPath: '%s' must be a path in the image", path);
+    free(s->program_path);
+    s->program_path = strdup(clean);
+    return s->program_path != NULL ? 0 : jview_err(top, e, -ENOMEM, "out of memory");
+}
+
 static int take_port(struct image_spec *s, const struct jview *v, UNUSED const char *config,
                      const char *text, struct err *e)
 {
@@ -347,9 +372,10 @@ static int take_switches(struct image_spec *s, const struct jview *top, struct e
 
 static int take_all(struct image_spec *s, const struct jview *top, struct err *e)
 {
-    static const char *const keys[] = {
-        "Args", "CACertificates", "Defaults",  "Dirs",    "Env",      "Files", "MapDirs",
-        "NSS",  "Program",        "RunConfig", "Runtime", "Timezone", NULL};
+    static const char *const keys[] = {"Args",    "CACertificates", "Defaults",    "Dirs",
+                                       "Env",     "Files",          "Libraries",   "MapDirs",
+                                       "NSS",     "Program",        "ProgramPath", "RunConfig",
+                                       "Runtime", "Timezone",       NULL};
     const char *program = NULL;
     int r = check_keys(top, keys, e);
     r = r < 0 ? r : jview_string(top, "Program", JVIEW_OPTIONAL, &program, e);
@@ -359,7 +385,9 @@ static int take_all(struct image_spec *s, const struct jview *top, struct err *e
     r = r < 0 ? r : each_item(s, top, "Files", take_same, e);
     r = r < 0 ? r : each_item(s, top, "Dirs", take_same, e);
     r = r < 0 ? r : each_member(s, top, "MapDirs", take_map, e);
+    r = r < 0 ? r : each_item(s, top, "Libraries", take_library, e);
     r = r < 0 ? r : each_item(s, top, "NSS", take_nss, e);
+    r = r < 0 ? r : take_program_path(s, top, e);
     r = r < 0 ? r : take_switches(s, top, e);
     r = r < 0 ? r : take_run(s, top, e);
     return r < 0 ? r : each_member(s, top, "Env", take_env, e);

@@ -19,7 +19,7 @@ struct image_map {
     char *to;   // in the image
 };
 
-enum { IMAGE_MAPS_MAX = 4096, IMAGE_NSS_MAX = 16, IMAGE_PORTS_MAX = 64 };
+enum { IMAGE_MAPS_MAX = 4096, IMAGE_NSS_MAX = 16, IMAGE_LIBRARIES_MAX = 256, IMAGE_PORTS_MAX = 64 };
 
 enum image_runtime { RUNTIME_OF_SCRIPTS, RUNTIME_ALWAYS, RUNTIME_NEVER };
 
@@ -28,7 +28,9 @@ struct image_spec {
     struct strings args, envs;
     struct image_map *maps;
     uint32_t maps_n;
+    char *program_path;         // in the image; NULL: the file's name in the root folder
     struct strings nss;         // names of services: "compat" for libnss_compat.so.2
+    struct strings libraries;   // that the program opens by itself
     bool no_defaults;           // none of /etc/passwd and its like
     bool certificates;          // the authorities' certificates of this machine
     char *timezone;             // NULL: UTC

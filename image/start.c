@@ -132,8 +132,8 @@ static int follow(struct tree *t, const struct image_spec *s, struct start *st, 
     if (!start_line(line, len, interpreter, argument))
         return err_set(e, -ENOEXEC, "%s: is a script whose first line names no interpreter",
                        st->host);
-    size_t end = strlen(argument[0] != '\0' ? argument : interpreter);
-    if ((argument[0] != '\0' ? argument : interpreter)[end - 1] == '\r')
+    const char *last = argument[0] != '\0' ? argument : interpreter;
+    if (last[strlen(last) - 1] == '\r')
         return err_set(e, -ENOEXEC,
                        "%s: its first line ends with a carriage return: save it with Unix line "
                        "ends",
@@ -241,12 +241,10 @@ static void expand(const char *pattern, const char *prefix, const char *version,
     ret[n] = '\0';
 }
 
-/* Compiled modules carry the times of their sources, which images do not have; tests and static
- * libraries are for those who build. */
+/* Tests and static libraries are for those who build. */
 static bool is_skipped(const char *name)
 {
-    return strcmp(name, "__pycache__") == 0 || strcmp(name, "test") == 0 ||
-           strncmp(name, "config-", 7) == 0;
+    return strcmp(name, "test") == 0 || strncmp(name, "config-", 7) == 0;
 }
 
 static int put_runtime(struct tree *t, const struct runtime *rt, const char *real,

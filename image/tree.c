@@ -305,22 +305,28 @@ int tree_put_file(struct tree *t, const char *path, const char *host_path, struc
     return put_file(t, path, host_path, &st, e);
 }
 
-static int put_link(struct tree *t, const char *path, const char *host_path, struct err *e)
+int tree_put_link(struct tree *t, const char *path, const char *target, struct err *e)
 {
-    char target[EROFS_SYMLINK_MAX + 1];
-    ssize_t len = readlink(host_path, target, sizeof(target));
-    if (len <= 0 || (size_t)len == sizeof(target))
-        return err_set(e, len < 0 ? -errno : -ENAMETOOLONG, "%s: cannot read the link", host_path);
     struct tree_node *n = node_new("", 0, EROFS_S_IFLNK | 0777);
-    char *copy = strndup(target, (size_t)len);
+    char *copy = strdup(target);
     if (n == NULL || copy == NULL) {
         free(copy);
         node_free(n);
         return err_set(e, -ENOMEM, "out of memory");
     }
     n->n.data = copy;
-    n->n.size = (uint64_t)len;
+    n->n.size = strlen(target);
     return put(t, path, n, e);
+}
+
+static int put_link(struct tree *t, const char *path, const char *host_path, struct err *e)
+{
+    char target[EROFS_SYMLINK_MAX + 1];
+    ssize_t len = readlink(host_path, target, sizeof(target));
+    if (len <= 0 || (size_t)len == sizeof(target))
+        return err_set(e, len < 0 ? -errno : -ENAMETOOLONG, "%s: cannot read the link", host_path);
+    target[len] = '\0';
+    return tree_put_link(t, path, target, e);
 }
 
 typedef bool skip_fn(const char *name); // NULL: none

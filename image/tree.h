@@ -24,6 +24,9 @@ NONNULL MUST_CHECK int tree_put_file(struct tree *t, const char *path, const cha
 /* A file of memory, copied. */
 NONNULL MUST_CHECK int tree_put_text(struct tree *t, const char *path, const char *text,
                                      struct err *e);
+/* A symbolic link, its target as it is. */
+NONNULL MUST_CHECK int tree_put_link(struct tree *t, const char *path, const char *target,
+                                     struct err *e);
 NONNULL MUST_CHECK int tree_put_dir(struct tree *t, const char *path, uint16_t permissions,
                                     struct err *e);
 /* All that is in a folder of the host, links as links; other kinds of files are errors. */

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import pathlib
+import py_compile
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -212,7 +214,8 @@ def test_scripts(skerry, store, tmp_path):
     shell = write_script(tmp_path / "a.sh", "#!/bin/sh -e", "exit 0")
     create(skerry, "sh", shell, "-a", "x")
     info = json.loads(skerry("image", "inspect", "sh", "--json").stdout)
-    assert info["program"] == "/bin/sh" and info["args"] == ["/bin/sh", "-e", "/a.sh", "x"]
+    assert info["program"] == os.path.realpath("/bin/sh")
+    assert info["args"] == ["/bin/sh", "-e", "/a.sh", "x"]
     files = files_of(skerry, "sh")
     assert files["/a.sh"]["mode"] == 0o755 and any(p.endswith("/libc.so.6") for p in files)
     # A script of a script, and env with words.
@@ -245,7 +248,7 @@ def test_python_script_brings_its_library(skerry, store, tmp_path):
     script = write_script(tmp_path / "s.py", "#!/usr/bin/python3", "import sqlite3")
     create(skerry, "s", script)
     names = {pathlib.PurePath(path).name for path in files_of(skerry, "s")}
-    assert "os.py" in names and "__pycache__" not in names
+    assert "os.py" in names and "__pycache__" in names
     assert any(name.startswith("libsqlite3.so") for name in names)
     (tmp_path / "config.json").write_text('{"Runtime": false}')
     create(skerry, "bare", script, "-c", tmp_path / "config.json")
@@ -568,3 +571,105 @@ def test_musl_program(skerry, store, tmp_path, monkeypatch):
     monkeypatch.delenv("SKERRY_KERNEL", raising=False)
     r = skerry("run", "prog")
     assert r.returncode == 5, r.stdout + r.stderr
+
+
+def test_libraries_that_programs_open(skerry, store, tmp_path):
+    """By name, and the one that glibc opens when threads end."""
+    program = compile_c(tmp_path / "prog", "int main(void) { return 0; }")
+    config = tmp_path / "config.json"
+    config.write_text('{"Libraries": ["libm.so.6"], "ProgramPath": "/opt/app/bin/run"}')
+    create(skerry, "prog", program, "-c", config)
+    files = files_of(skerry, "prog")
+    assert "/opt/app/bin/run" in files and "/prog" not in files
+    assert any(p.endswith("/libm.so.6") for p in files)
+    assert not any(p.endswith("/libgcc_s.so.1") for p in files)
+    info = json.loads(skerry("image", "inspect", "prog", "--json").stdout)
+    assert info["args"] == ["/opt/app/bin/run"]
+    threads = compile_c(tmp_path / "threads", "#include <pthread.h>\nint main(void)"
+                        "{ pthread_exit(0); }")
+    create(skerry, "threads", threads)
+    assert any(p.endswith("/libgcc_s.so.1") for p in files_of(skerry, "threads"))
+    for text, wanted in [('{"Libraries": ["libnone.so.9"]}', "needs the library 'libnone.so.9'"),
+                         ('{"Libraries": ["/lib/x"]}', "without folders"),
+                         ('{"ProgramPath": "x"}', "ProgramPath: 'x' must be a path in the image")]:
+        config.write_text(text)
+        r = skerry("image", "create", "x", program, "-c", config)
+        assert r.returncode == 1 and wanted in r.stderr, r.stderr
+
+
+def test_interpreter_lies_where_it_is(skerry, store, tmp_path):
+    """Under its real path, with a link from the one that the script names."""
+    folder = tmp_path / "app"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "lib").mkdir()
+    compile_c(folder / "lib/libown.so", "int own(void) { return 0; }", "-shared", "-fPIC")
+    compile_c(folder / "bin/real", "int own(void); int main(void) { return own(); }",
+              "-Wl,-rpath,$ORIGIN/../lib", folder / "lib/libown.so", "-Wl,-soname,libown.so")
+    (tmp_path / "name").symlink_to(folder / "bin/real")
+    script = tmp_path / "script"
+    script.write_text(f"#!{tmp_path}/name\n")
+    script.chmod(0o755)
+    create(skerry, "app", script)
+    info = json.loads(skerry("image", "inspect", "app", "--json").stdout)
+    assert info["program"] == f"{folder}/bin/real"
+    assert info["args"] == [f"{tmp_path}/name", "/script"]
+    files = files_of(skerry, "app")
+    assert files[f"{tmp_path}/name"]["target"] == f"{folder}/bin/real"
+    assert f"{folder}/lib/libown.so" in files
+
+
+def test_damaged_images(skerry, store, program, tmp_path):
+    """Flipped and missing bytes: each verb ends with an answer or one error line."""
+    seeded = random.Random(7)
+    digest = create(skerry, "hello", program)["digest"]
+    path = store / "images" / digest[7:]
+    good = path.read_bytes()
+    path.chmod(0o644)
+    for i in range(20):
+        bad = bytearray(good)
+        if i % 5 == 0:
+            del bad[seeded.randrange(len(bad)):]
+        else:
+            for _ in range(8):
+                bad[seeded.randrange(8192)] ^= 1 << seeded.randrange(8)
+        path.write_bytes(bad)
+        for words in (("inspect", "hello"), ("tree", "hello"), ("diff", "hello", "hello"),
+                      ("cp", "hello:/", tmp_path / f"out{i}"), ("cat", "hello", "/hello")):
+            r = subprocess.run([BUILD / "skerry", "image", *words], capture_output=True, timeout=20)
+            assert r.returncode in (0, 1, 2), r
+            assert r.returncode == 0 or len(r.stderr.splitlines()) == 1, r.stderr
+
+
+def test_compiled_python_modules(skerry, store, program, tmp_path):
+    """They say the time of all files of an image; those that are not of their source stay."""
+    digests = set()
+    config = tmp_path / "config.json"
+    config.write_text('{"Dirs": ["pkg"]}')
+    (tmp_path / "pkg").mkdir()
+    for when in (1_000_000_000, 1_700_000_001):
+        for name in ("good", "stale"):
+            source = tmp_path / f"pkg/{name}.py"
+            source.write_text("x = 1\n" * 1000)
+            os.utime(source, (when, when))
+            compiled = pathlib.Path(py_compile.compile(
+                str(source), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP))
+        os.utime(source, (when + 5, when + 5))
+        digests.add(create(skerry, "app", program, "-c", config)["digest"])
+        for name, time_wanted in (("good", bytes(4)), ("stale", struct.pack("<I", when))):
+            path = compiled.with_name(compiled.name.replace("stale", name))
+            out = subprocess.run([BUILD / "skerry", "image", "cat", "app",
+                                  f"/pkg/__pycache__/{path.name}"], check=True,
+                                 capture_output=True).stdout
+            there = path.read_bytes()
+            assert out == there[:8] + time_wanted + there[12:]
+    assert len(digests) == 2  # the stale one's time is its own
+    (tmp_path / "pkg/stale.py").unlink()
+    compiled.unlink()
+    source = tmp_path / "pkg/good.py"
+    digests.clear()
+    for when in (1_000_000_000, 1_700_000_001):
+        os.utime(source, (when, when))
+        py_compile.compile(str(source),
+                           invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+        digests.add(create(skerry, "app", program, "-c", config)["digest"])
+    assert len(digests) == 1

@@ -401,6 +401,40 @@ def test_run_config(skerry, guest, image, tmp_path):
         assert r.returncode == 125 and wanted in r.stderr, r.stderr
 
 
+def test_run_config_of_an_image(skerry, image, tmp_path):
+    """The image keeps it; what the command line says counts more."""
+    config = tmp_path / "config.json"
+    port = free_port()
+    config.write_text(json.dumps({"Program": "hello", "RunConfig": {
+        "Memory": "24M", "CPUs": 2, "Trace": True, "Ports": [f"{port}:80"]}}))
+    assert skerry("image", "create", "advised", "-c", config).returncode == 0
+    told = json.loads(skerry("image", "inspect", "advised", "--json").stdout)
+    assert told["run"] == {"memory": "24M", "cpus": 2, "trace": True, "ports": [f"{port}:80"]}
+    r = skerry("run", "advised", "--json")
+    assert (json.loads(r.stderr)["memory_bytes"], json.loads(r.stderr)["cpus"]) == (24 << 20, 2)
+    assert " skerry.trace" in r.stdout
+    r = skerry("run", "advised", "-m", "32M", "--json")
+    assert json.loads(r.stderr)["memory_bytes"] == 32 << 20
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", port))
+        s.listen()
+        assert f"port {port} is in use" in skerry("run", "advised").stderr
+        assert skerry("run", "advised", "-p", str(free_port())).returncode == 0
+    config.write_text('{"Program": "hello", "RunConfig": {"Ports": ["1:2:3"]}}')
+    assert skerry("image", "create", "advised", "-c", config).returncode == 0
+    r = skerry("run", "advised")
+    assert r.returncode == 125 and "RunConfig: port '1:2:3' must be" in r.stderr
+
+
+@pytest.mark.skipif(os.access("/dev/kvm", os.R_OK | os.W_OK), reason="there is KVM")
+def test_no_kvm(skerry, image, monkeypatch):
+    r = skerry("run", image, "--accel", "kvm")
+    assert r.returncode == 125 and "/dev/kvm" in r.stderr and "choose tcg, or auto" in r.stderr
+    monkeypatch.setenv("SKERRY_ACCEL", "kvm")
+    assert skerry("run", image).returncode == 125
+    assert skerry("run", image, "--accel", "auto").returncode == 0
+
+
 SCRIPTS = {
     "sh": ("#!/bin/sh", 'echo "$0 $1"; exit 3', "/script x\n"),
     "python": ("#!/usr/bin/env python3",
@@ -526,3 +560,50 @@ def test_python(skerry, tmp_path, monkeypatch):
         p.terminate()
         p.communicate(timeout=SECONDS_MAX)
     assert p.returncode == 143
+
+
+def test_python_takes_compiled_modules(skerry, tmp_path, monkeypatch):
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/python3 -v\nimport json\n")
+    script.chmod(0o755)
+    library = pathlib.Path("/usr/lib") / os.path.basename(os.path.realpath("/usr/bin/python3"))
+    if not list((library / "json/__pycache__").glob("decoder.*.pyc")):
+        pytest.skip("Debian's Python has no compiled modules here")
+    r = skerry("run", script, "-m", "256M")
+    assert r.returncode == 0 and f"code object from '{library}/json/__pycache__/" in r.stdout
+
+
+def test_cancelled_thread(skerry, tmp_path, monkeypatch):
+    """glibc opens libgcc_s.so.1 for it."""
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    program = tmp_path / "cancel"
+    subprocess.run(["cc", "-x", "c", "-", "-o", program], check=True, text=True, input="""
+#include <pthread.h>
+#include <unistd.h>
+static void *run(void *arg) { for (;;) pause(); return arg; }
+int main(void)
+{
+    pthread_t t;
+    void *result;
+    pthread_create(&t, NULL, run, NULL);
+    pthread_cancel(t);
+    pthread_join(t, &result);
+    return result == PTHREAD_CANCELED ? 7 : 1;
+}
+""")
+    r = skerry("run", program)
+    assert r.returncode == 7, r.stdout + r.stderr
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="no Java")
+def test_java_under_its_own_path(skerry, tmp_path, monkeypatch):
+    """A program that looks for its libraries around itself."""
+    monkeypatch.delenv("SKERRY_KERNEL", raising=False)
+    java = os.path.realpath(shutil.which("java"))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({
+        "Program": java, "ProgramPath": java, "Dirs": [str(pathlib.Path(java).parent.parent)],
+        "Args": ["-XX:+UseSerialGC", "-version"], "RunConfig": {"Memory": "512M"}}))
+    r = skerry("run", "-c", config)
+    assert r.returncode == 0 and "Server VM" in r.stdout, r.stdout + r.stderr
