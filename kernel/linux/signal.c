@@ -352,6 +352,17 @@ bool signal_take(uint64_t mask, struct siginfo *ret)
     return got;
 }
 
+bool signal_refused(int signo)
+{
+    const struct task *t = current();
+    struct signal_state *s = t->process->signals;
+    spin_lock(&s->lock);
+    bool r = (t->thread->blocked & sig_bit(signo)) != 0 ||
+             s->actions[signo - 1].handler == SIG_IGN;
+    spin_unlock(&s->lock);
+    return r;
+}
+
 bool signal_waits(uint64_t mask)
 {
     const struct task *t = current();
@@ -783,18 +794,35 @@ static int64_t send_to_task(int tgid, int tid, const struct siginfo *info)
     return r;
 }
 
+/* Queue a signal (NULL: none) to a process or a group, whoever asks: is there one? */
+static bool for_owner(int type, int id, const struct siginfo *info)
+{
+    bool some = false;
+    process_table_lock();
+    LIST_FOR_EACH (node, &processes) {
+        struct process *p = LIST_ENTRY(node, struct process, all);
+        if ((type == F_OWNER_PGRP ? p->pgid : p->pid) != id)
+            continue;
+        some = true;
+        if (info != NULL)
+            (void)signal_queue_process(p, info);
+    }
+    process_table_unlock();
+    return some;
+}
+
 void signal_send_owner(int type, int id, const struct siginfo *info)
 {
     if (type == F_OWNER_TID)
         (void)send_to_task(-1, id, info);
-    else if (program != NULL && id == program->pid)
-        (void)signal_queue_process(program, info);
+    else
+        (void)for_owner(type, id, info);
 }
 
 bool signal_owner_exists(int type, int id)
 {
     if (type != F_OWNER_TID)
-        return program != NULL && id == program->pid;
+        return for_owner(type, id, NULL);
     bool there = task_find(id) != NULL;
     task_find_end();
     return there;

@@ -157,6 +157,7 @@ void signalfd_notify(void);
 /* Take a signal of `mask` that waits for the current task or its process: true with it. */
 NONNULL bool signal_take(uint64_t mask, struct siginfo *ret);
 bool signal_waits(uint64_t mask); // is there one?
+bool signal_refused(int signo);   // the current task ignores or blocks it
 
 /* The process is over because of this signal. */
 NORETURN NONNULL void process_killed(const struct siginfo *info);

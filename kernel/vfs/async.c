@@ -17,9 +17,9 @@ enum { SIGIO = 29, POLL_IN = 1, POLL_OUT = 2, POLL_ERR = 4, POLL_HUP = 6 };
 
 struct async {
     struct waiter waiter;
-    struct waitq *queue; // protected by async_mutex: where the waiter is; NULL: O_ASYNC is off
-    struct list link;    // protected by async_lock: in `raised`
-    uint32_t events;     // protected by async_lock: not told yet
+    struct waitq *queue;      // protected by async_mutex: where the waiter is; NULL: O_ASYNC is off
+    struct list link;         // protected by async_lock: in `raised`
+    uint32_t events;          // protected by async_lock: not told yet
     struct async_owner owner; // protected by async_lock
     int signo;                // protected by async_lock
     int fd;                   // protected by async_lock

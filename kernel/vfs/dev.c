@@ -5,6 +5,7 @@
 #include "kernel/mm/uaccess.h"
 #include "kernel/sched/task.h"
 #include "kernel/vfs/console_file.h"
+#include "kernel/vfs/pty.h"
 #include "kernel/vfs/tree.h"
 
 // Linux new_encode_dev for small numbers.
@@ -121,6 +122,7 @@ static const struct dev_node {
     {"random", S_CHR | 0666, RDEV(1, 8), &random_ops, NULL},
     {"urandom", S_CHR | 0666, RDEV(1, 9), &random_ops, NULL},
     {"tty", S_CHR | 0666, RDEV(5, 0), NULL, NULL},
+    {"ptmx", S_CHR | 0666, RDEV(5, 2), NULL, NULL},
     {"console", S_CHR | 0600, RDEV(5, 1), NULL, NULL},
     {"fd", S_LNK | 0777, 0, NULL, "/proc/self/fd"},
     {"stdin", S_LNK | 0777, 0, NULL, "/proc/self/fd/0"},
@@ -156,6 +158,12 @@ int dev_populate(struct super *sb)
 
 int dev_open(struct inode *inode, struct file *f)
 {
+    if (inode->rdev == RDEV(5, 2))
+        return pty_master_open(f);
+    if (inode->rdev >> 8 == PTY_MAJOR)
+        return pty_slave_open(inode->rdev & 0xff, f);
+    if (inode->rdev == RDEV(5, 0) && pty_session_open(f) == 0)
+        return 0;
     for (unsigned i = 0; i < ARRAY_LEN(nodes); i++)
         if ((nodes[i].mode & S_FMT) == S_CHR && nodes[i].rdev == inode->rdev) {
             f->ops = nodes[i].ops != NULL ? nodes[i].ops : &console_file_ops;

@@ -417,6 +417,7 @@ static int memfs_open(struct inode *inode, struct file *f)
 const struct super_ops memfs_root_ops = MEMFS_OPS("overlay", 0x794c7630);
 const struct super_ops memfs_tmp_ops = MEMFS_OPS("tmpfs", 0x01021994);
 const struct super_ops memfs_dev_ops = MEMFS_OPS("devtmpfs", 0x01021994);
+const struct super_ops memfs_pts_ops = MEMFS_OPS("devpts", 0x1cd1);
 
 static int root_inode(struct super *sb, uint32_t mode, struct inode **ret)
 {

@@ -23,7 +23,7 @@ struct waiting { // who sleeps for one
 };
 
 static struct spinlock record_lock;
-static struct list buckets[BUCKETS]; // protected by record_lock: struct held
+static struct list buckets[BUCKETS];                  // protected by record_lock: struct held
 static struct list sleepers = {&sleepers, &sleepers}; // protected by record_lock: struct waiting
 static struct waitq record_waitq = {
     .waiters = {&record_waitq.waiters, &record_waitq.waiters},
@@ -110,7 +110,7 @@ static void held_insert(struct list *bucket, struct held *h)
 static void cut(struct list *bucket, struct held *h, const struct record *range,
                 struct held **spare, struct list *freed)
 {
-    bool before = h->r.first < range->first, behind = h->r.last > range->last;
+    bool before = h->r.first<range->first, behind = h->r.last> range->last;
     if (before && behind) {
         struct held *rest = TAKE(*spare);
         rest->key = h->key;

@@ -268,6 +268,11 @@ void signal_send_owner(int type UNUSED, int id UNUSED, const struct siginfo *inf
     __atomic_fetch_add(&sent[info->signo], 1, __ATOMIC_RELAXED);
 }
 
+bool signal_refused(int signo UNUSED)
+{
+    return false;
+}
+
 bool signal_owner_exists(int type UNUSED, int id UNUSED)
 {
     return true;

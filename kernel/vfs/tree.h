@@ -280,7 +280,7 @@ struct node_make { // what to create
     const char *target; // of a link
     struct inode *link; // hard link to this instead; borrowed
 };
-extern const struct super_ops memfs_root_ops, memfs_tmp_ops, memfs_dev_ops;
+extern const struct super_ops memfs_root_ops, memfs_tmp_ops, memfs_dev_ops, memfs_pts_ops;
 extern const struct file_ops memfs_file_ops;
 /* Names. The caller holds dir->sb->lock and has checked permissions.
  * Put a new inode (or link) where `negative` says that there is nothing: 0 with a referenced

@@ -355,7 +355,7 @@ static void test_dev(struct test *t)
     CHECK_EQ(t, buf[77], 0);
     CHECK_EQ(t, slurp("/dev/urandom"), sizeof(buf) - 1);
     CHECK_STR(t, names("/dev"),
-              "null zero full random urandom tty console fd stdin stdout stderr shm ");
+              "null zero full random urandom tty ptmx console fd stdin stdout stderr pts shm ");
     const char *out;
     CHECK_EQ(t, spill("/dev/console", "hello", 0), 5);
     CHECK_EQ(t, host_console(&out), 5);

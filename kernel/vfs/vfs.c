@@ -5,6 +5,7 @@
 #include "kernel/drivers/block.h"
 #include "kernel/sched/task.h"
 #include "kernel/vfs/open.h"
+#include "kernel/vfs/pty.h"
 #include "kernel/vfs/tree.h"
 
 struct list vfs_supers = {&vfs_supers, &vfs_supers};
@@ -110,6 +111,10 @@ static int mount_all(uint64_t pages)
     r = mount_new(&memfs_dev_ops, "devtmpfs", "/dev", pages, 0755, &sb);
     if (r == 0)
         r = dev_populate(sb);
+    if (r == 0)
+        r = mount_new(&memfs_pts_ops, "devpts", "/dev/pts", pages, 0755, &sb);
+    if (r == 0)
+        pty_mounted(sb);
     if (r == 0)
         r = mount_tmp("/dev/shm", 01777, pages);
     if (r == 0)
