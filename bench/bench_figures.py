@@ -36,7 +36,7 @@ def programs(work):
 
 
 def words(*args):
-    """Command line: skerry run gives the TSC's frequency, which is 1 GHz where instructions count."""
+    """Command line. skerry run gives the TSC's frequency; it is 1 GHz where instructions count."""
     return ["skerry.tsc_khz=1000000", *(f"skerry.arg={a}" for a in args)]
 
 

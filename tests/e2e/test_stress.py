@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stress-ng's stressors check themselves inside a guest; `make soak` runs them for a minute each."""
+"""stress-ng's stressors check themselves in a guest; `make soak` runs each for a minute."""
 import shutil
 
 import pytest
