@@ -12,7 +12,7 @@ BUSYBOX = pathlib.Path("/bin/busybox")
 SCRIPT = """
 b=/bin/busybox
 $b seq 1 5000 | $b sort -rn | $b head -3
-(for i in 1 2 3 4; do ($b sleep 0.$i; echo $i) & done; wait)
+(for i in 1 2 3 4; do ($b sleep 0.$i; echo $i) & done; wait) | $b sort
 $b seq 1 100 | $b xargs -n 10 $b echo | $b wc -l
 x=$($b seq 1 50 | while read a; do echo $a; done | $b wc -l); echo $x
 $b sh -c 'kill -9 $$'; echo $?
