@@ -50,7 +50,7 @@ static void test_plain(struct test *t)
     CHECK(t, value_of("-netdev", "") == NULL);
     CHECK(t, value_of("-blockdev", "\"filename\":\"/images/a,b\\\".img\"") != NULL);
     CHECK_STR(t, value_of("-append", ""),
-              "skerry.host=web-1 skerry.epoch=17.000000005 skerry.tsc_khz=2596138");
+              "skerry.host=web-1 skerry.epoch=17.000000005 skerry.tsc_khz=2596138 skerry.smp=2");
 }
 
 static void test_arguments_survive(struct test *t)
