@@ -28,6 +28,13 @@ struct rb_tree {
 /* Put node at the empty place *at under parent (NULL: the root). */
 __attribute__((nonnull(1, 2, 4))) void rb_insert(struct rb_tree *t, struct rb_node *node,
                                                  struct rb_node *parent, struct rb_node **at);
+/* The same into a tree that is empty. */
+NONNULL static inline void rb_insert_first(struct rb_tree *t, struct rb_node *node)
+{
+    node->parent = node->child[0] = node->child[1] = NULL;
+    node->red = false;
+    t->root = node;
+}
 NONNULL void rb_remove(struct rb_tree *t, struct rb_node *node);
 
 /* The outermost node on one side (0 first, 1 last), or NULL. */

@@ -77,7 +77,7 @@ ALWAYS_INLINE int64_t one(const uint64_t arg[static 6], bool write)
     int64_t r = uio_from_user_buf(&u, &seg, arg[1], arg[2]);
     if (r == 0)
         r = transfer_here(f, &u, write);
-    file_put(f);
+    file_put_hot(f);
     return r;
 }
 

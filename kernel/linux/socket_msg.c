@@ -9,7 +9,7 @@
 #include "kernel/sched/timer.h"
 #include "kernel/vfs/fd.h"
 
-enum { RW_BYTES_MAX = 0x7ffff000, SEGS_ON_STACK = 8 }; // MAX_RW_COUNT, UIO_FASTIOV
+enum { SEGS_ON_STACK = 8 }; // UIO_FASTIOV
 
 struct user_msghdr {
     uint64_t name;

@@ -44,7 +44,7 @@ static struct task *task_of(struct sched_task *s)
     return &CONTAINER_OF(s, struct task_full, sched)->task;
 }
 
-static void enqueue(struct runq *q, struct sched_task *s)
+static __attribute__((noinline)) void enqueue_among(struct runq *q, struct sched_task *s)
 {
     struct rb_node **at = &q->tree.root, *parent = NULL;
     bool leftmost = true;
@@ -57,15 +57,34 @@ static void enqueue(struct runq *q, struct sched_task *s)
     rb_insert(&q->tree, &s->node, parent, at);
     if (leftmost)
         q->first = &s->node;
+}
+
+/* Most often nobody else waits: both do without the tree's work then. */
+ALWAYS_INLINE void enqueue(struct runq *q, struct sched_task *s)
+{
+    if (LIKELY(q->waiting == 0)) {
+        rb_insert_first(&q->tree, &s->node);
+        q->first = &s->node;
+    } else {
+        enqueue_among(q, s);
+    }
     s->queued = s->waiting = true;
     __atomic_store_n(&q->waiting, q->waiting + 1, __ATOMIC_RELAXED);
 }
 
-static void dequeue(struct runq *q, struct sched_task *s)
+static __attribute__((noinline)) void dequeue_among(struct runq *q, struct sched_task *s)
 {
     if (q->first == &s->node)
         q->first = rb_next(q->first);
     rb_remove(&q->tree, &s->node);
+}
+
+ALWAYS_INLINE void dequeue(struct runq *q, struct sched_task *s)
+{
+    if (LIKELY(q->waiting == 1))
+        q->tree.root = q->first = NULL;
+    else
+        dequeue_among(q, s);
     s->waiting = false;
     __atomic_store_n(&q->waiting, q->waiting - 1, __ATOMIC_RELAXED);
 }
@@ -81,7 +100,7 @@ bool cpu_idle(const struct cpu *c)
 }
 
 /* Lock the queue of the CPU that s belongs to. With interrupts off. */
-static struct runq *lock_queue_of(const struct sched_task *s)
+ALWAYS_INLINE struct runq *lock_queue_of(const struct sched_task *s)
 {
     for (;;) {
         const struct cpu *c = __atomic_load_n(&s->cpu, __ATOMIC_RELAXED);
@@ -114,7 +133,7 @@ static void resched(struct cpu *c)
 }
 
 /* s waits in c's locked queue now: does it run at once, or at the end of a slice? */
-static void check_preempt(struct cpu *c, const struct sched_task *s)
+ALWAYS_INLINE void check_preempt(struct cpu *c, const struct sched_task *s)
 {
     struct sched_task *running = c->current->sched;
     uint64_t now = clock_mono_ns();
@@ -122,17 +141,14 @@ static void check_preempt(struct cpu *c, const struct sched_task *s)
     if (cpu_idle(c) || s->vruntime + PREEMPT_NS < its)
         resched(c);
     else if (c == this_cpu())
-        timers_arm_slice(MIN(timers_slice(), now + SLICE_NS));
+        timers_arm_slice_by(now + SLICE_NS);
     else if (c->runq->waiting == 1)
         resched(c); // so that it ends its slices from now on
 }
 
-/* The CPU for a task that has become runnable, and which is promised it if it is idle. */
-static struct cpu *choose(const struct sched_task *s)
+static __attribute__((noinline)) struct cpu *choose_of_many(const struct sched_task *s)
 {
     struct cpu *me = this_cpu();
-    if (cpu_count == 1)
-        return s->cpu;
     for (uint64_t idle; (idle = s->allowed & __atomic_load_n(&idle_cpus, __ATOMIC_RELAXED)) != 0;) {
         uint64_t bit = idle & bit_of(me)       ? bit_of(me)
                        : idle & bit_of(s->cpu) ? bit_of(s->cpu)
@@ -141,6 +157,12 @@ static struct cpu *choose(const struct sched_task *s)
             return cpus[__builtin_ctzll(bit)];
     }
     return s->allowed & bit_of(s->cpu) ? s->cpu : cpus[__builtin_ctzll(s->allowed)];
+}
+
+/* The CPU for a task that has become runnable, and which is promised it if it is idle. */
+ALWAYS_INLINE struct cpu *choose(const struct sched_task *s)
+{
+    return cpu_count == 1 ? s->cpu : choose_of_many(s);
 }
 
 /* An idle CPU may have looked at this queue before a task came: have it look again. */
@@ -152,8 +174,20 @@ static void call_thief(const struct sched_task *s)
         resched(cpus[__builtin_ctzll(idle)]);
 }
 
-/* Put s, which runs nowhere and is in no tree, into `to`'s queue. q, the queue it belongs to, is
- * locked before and unlocked after. */
+/* Put s, which runs nowhere and is in no tree, into its CPU's queue q, which is locked before and
+ * unlocked after. */
+ALWAYS_INLINE void place(struct runq *q, struct sched_task *s, struct cpu *to)
+{
+    uint64_t floor = q->min_vruntime - MIN(q->min_vruntime, (uint64_t)WAKE_BONUS_NS);
+    s->vruntime = MAX(s->vruntime, floor);
+    enqueue(q, s);
+    check_preempt(to, s);
+    if (cpu_count > 1 && !cpu_idle(to))
+        call_thief(s);
+    spin_unlock(&q->lock);
+}
+
+/* The same into `to`'s queue; q is the one it belongs to so far. */
 static void move(struct runq *q, struct sched_task *s, struct cpu *to)
 {
     s->queued = true;
@@ -169,13 +203,7 @@ static void move(struct runq *q, struct sched_task *s, struct cpu *to)
         if (UNLIKELY(!(s->allowed & bit_of(to)))) // changed on the way
             to = choose(s);
     }
-    uint64_t floor = q->min_vruntime - MIN(q->min_vruntime, (uint64_t)WAKE_BONUS_NS);
-    s->vruntime = MAX(s->vruntime, floor);
-    enqueue(q, s);
-    check_preempt(to, s);
-    if (cpu_count > 1 && !cpu_idle(to))
-        call_thief(s);
-    spin_unlock(&q->lock);
+    place(q, s, to);
 }
 
 /* Take a task that waits for another CPU. True when there was one. */
@@ -202,7 +230,7 @@ static bool steal(struct cpu *c)
     return false;
 }
 
-static bool wake(struct task *t, bool notify)
+ALWAYS_INLINE bool wake(struct task *t, bool notify)
 {
     struct sched_task *s = t->sched;
     uint64_t flags = irq_save();
@@ -212,7 +240,11 @@ static bool wake(struct task *t, bool notify)
     if (slept) {
         __atomic_store_n(&s->state, TASK_RUNNING, __ATOMIC_RELAXED);
         if (!s->queued) {
-            move(q, s, choose(s));
+            struct cpu *to = choose(s);
+            if (LIKELY(to == c))
+                place(q, s, c);
+            else
+                move(q, s, to);
             irq_restore(flags);
             return true;
         }
@@ -261,7 +293,7 @@ void sched_allow(struct task *t, uint64_t allowed)
 }
 
 /* In the task that came, after the switch: the queue is still locked by the one that went. */
-static void finish_switch(struct task *before)
+ALWAYS_INLINE void finish_switch(struct task *before)
 {
     struct cpu *c = this_cpu();
     struct runq *q = c->runq;
@@ -274,7 +306,9 @@ static void finish_switch(struct task *before)
         move(q, before->sched, choose(before->sched));
     else
         spin_unlock(&q->lock);
-    timers_arm_slice(others && c->current != q->idle ? now + SLICE_NS : DEADLINE_NEVER);
+    timers_drop_slice();
+    if (others && c->current != q->idle)
+        timers_arm_slice_by(now + SLICE_NS);
     if (dead)
         task_free(before);
 }
@@ -363,25 +397,38 @@ static void sleep_timeout(struct ktimer *k)
     task_wake(task_of(s));
 }
 
+/* task_sleep without a deadline. */
+ALWAYS_INLINE int sleep_on(struct task *me, bool interruptible)
+{
+    if (interruptible && UNLIKELY(signal_pending(me))) {
+        task_cancel_sleep();
+        return -EINTR;
+    }
+    if (__atomic_load_n(&me->sched->state, __ATOMIC_RELAXED) == TASK_SLEEPING)
+        schedule();
+    return interruptible && UNLIKELY(signal_pending(me)) ? -EINTR : 0;
+}
+
+static __attribute__((noinline)) int sleep_until(struct task *me, uint64_t deadline_ns,
+                                                 bool interruptible)
+{
+    struct sched_task *s = me->sched;
+    if (clock_mono_ns() >= deadline_ns && !(interruptible && signal_pending(me))) {
+        task_cancel_sleep();
+        return -ETIMEDOUT;
+    }
+    s->timed_out = false;
+    ktimer_arm(&s->sleep_timer, deadline_ns);
+    int r = sleep_on(me, interruptible);
+    (void)ktimer_cancel(&s->sleep_timer);
+    return s->timed_out ? -ETIMEDOUT : r;
+}
+
 int task_sleep(uint64_t deadline_ns, bool interruptible)
 {
     struct task *me = current();
-    struct sched_task *s = me->sched;
-    bool signal = interruptible && signal_pending(me);
-    if (signal || (deadline_ns != DEADLINE_NEVER && clock_mono_ns() >= deadline_ns)) {
-        task_cancel_sleep();
-        return signal ? -EINTR : -ETIMEDOUT;
-    }
-    s->timed_out = false;
-    if (deadline_ns != DEADLINE_NEVER)
-        ktimer_arm(&s->sleep_timer, deadline_ns);
-    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == TASK_SLEEPING)
-        schedule();
-    if (deadline_ns != DEADLINE_NEVER)
-        (void)ktimer_cancel(&s->sleep_timer);
-    if (s->timed_out)
-        return -ETIMEDOUT;
-    return interruptible && signal_pending(me) ? -EINTR : 0;
+    return deadline_ns == DEADLINE_NEVER ? sleep_on(me, interruptible)
+                                         : sleep_until(me, deadline_ns, interruptible);
 }
 
 uint64_t task_cpu_ns(struct task *t)

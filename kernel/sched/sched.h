@@ -115,7 +115,17 @@ void work_run(void); // sched/work.c: everything raised on this CPU
 void timers_init(struct cpu *c);
 void timers_run(void);                       // work context: what is due on this CPU
 void timers_arm_slice(uint64_t deadline_ns); // reschedule this CPU then, besides the ktimers
-uint64_t timers_slice(void);                 // what was last armed
+
+static inline void timers_drop_slice(void) // what was last armed does not hold any more
+{
+    this_cpu()->slice_ns = DEADLINE_NEVER;
+}
+
+static inline void timers_arm_slice_by(uint64_t deadline_ns) // then, if not before
+{
+    if (deadline_ns < this_cpu()->slice_ns)
+        timers_arm_slice(deadline_ns);
+}
 
 /* arch/x86_64/task.c: registers. */
 NONNULL void arch_task_init(struct arch_task *a, void (*first)(void), uint64_t r12, uint64_t r13);

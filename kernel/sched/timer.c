@@ -18,7 +18,6 @@ struct timers {
     struct rb_tree tree;    // protected by lock
     struct rb_node *first;  // protected by lock
     struct ktimer *running; // atomic; set under lock
-    uint64_t slice_ns;      // own CPU: end of the current time slice
     uint64_t hardware_ns;   // own CPU: what the hardware is armed for
 };
 
@@ -27,7 +26,7 @@ static struct timers all_timers[CPUS_MAX];
 void timers_init(struct cpu *c)
 {
     c->timers = &all_timers[c->id];
-    c->timers->slice_ns = c->timers->hardware_ns = DEADLINE_NEVER;
+    c->slice_ns = c->timers->hardware_ns = DEADLINE_NEVER;
 }
 
 /* Make sure that this CPU is interrupted by `deadline`. */
@@ -140,24 +139,21 @@ void timers_run(void)
     }
     uint64_t next = t->first != NULL ? first_of(t)->deadline_ns : DEADLINE_NEVER;
     spin_unlock(&t->lock);
-    if (t->slice_ns <= now) {
-        t->slice_ns = DEADLINE_NEVER;
+    if (c->slice_ns <= now) {
+        c->slice_ns = DEADLINE_NEVER;
         cpu_need_work(c, CPU_WORK_RESCHED);
     }
-    next = MIN(next, t->slice_ns);
+    next = MIN(next, c->slice_ns);
     if (next != DEADLINE_NEVER)
         hardware_arm(t, next);
 }
 
 void timers_arm_slice(uint64_t deadline_ns)
 {
-    struct timers *t = this_cpu()->timers;
-    t->slice_ns = deadline_ns;
-    if (deadline_ns != DEADLINE_NEVER)
-        hardware_arm(t, deadline_ns);
-}
-
-uint64_t timers_slice(void)
-{
-    return this_cpu()->timers->slice_ns;
+    struct cpu *c = this_cpu();
+    c->slice_ns = deadline_ns;
+    // Mostly it is armed for an earlier slice, which ended before its time: that stays so, for one
+    // interrupt too many each slice costs less than one more arming each switch.
+    if (deadline_ns < c->timers->hardware_ns)
+        hardware_arm(c->timers, deadline_ns);
 }

@@ -53,6 +53,11 @@ NONNULL void task_wait_begin(struct task_waiter *tw, struct waitq *q, uint32_t e
                              bool exclusive);
 NONNULL void task_wait_end(struct task_waiter *tw, struct waitq *q);
 
+/* For a loop of its own around a single sleep: task_wait_begin, not exclusive, and
+ * task_prepare_sleep; task_cancel_sleep and task_wait_end. */
+NONNULL void task_wait_arm(struct task_waiter *tw, struct waitq *q, uint32_t events);
+NONNULL void task_wait_disarm(struct task_waiter *tw, struct waitq *q);
+
 void task_prepare_sleep(void);
 void task_cancel_sleep(void);
 /* Sleep until task_wake: 0 woken; -EINTR a signal is to be delivered (only if interruptible);

@@ -157,8 +157,16 @@ static int seg_copy(const struct uio *u, uint64_t at, void *p, size_t n, bool pu
 
 static int uio_copy_atomic(struct uio *u, uint8_t *p, size_t n, bool put)
 {
-    struct uio v = *u;
     ASSERT(n <= u->left);
+    if (LIKELY(n <= u->seg->len - u->seg_done)) { // nearly always
+        int r = seg_copy(u, u->seg->base + u->seg_done, p, n, put);
+        if (r == 0) {
+            u->seg_done += n;
+            u->left -= n;
+        }
+        return r;
+    }
+    struct uio v = *u;
     while (n > 0) {
         size_t part = MIN(n, (size_t)v.seg->len - v.seg_done);
         if (part > 0) {

@@ -177,28 +177,35 @@ static void close_file(struct fdtable *t, struct file *f)
     file_put(f);
 }
 
-struct file *fdtable_file(struct fdtable *t, int fd)
+_Static_assert(FD_LIMIT_MAX < INT32_MAX, "no chunk is that of a negative descriptor");
+
+ALWAYS_INLINE struct file *lookup(struct fdtable *t, int fd)
 {
     struct file *f = NULL;
     spin_lock(&t->lock);
-    const struct fd_chunk *c = fd >= 0 ? chunk_of(t, (uint32_t)fd) : NULL;
-    if (c != NULL) {
+    const struct fd_chunk *c = chunk_of(t, (uint32_t)fd);
+    if (LIKELY(c != NULL)) {
         f = c->files[(uint32_t)fd % CHUNK_FDS];
-        if (f != NULL)
+        if (LIKELY(f != NULL))
             file_get(f);
     }
     spin_unlock(&t->lock);
     return f;
 }
 
+struct file *fdtable_file(struct fdtable *t, int fd)
+{
+    return lookup(t, fd);
+}
+
 struct file *fd_get(int fd)
 {
-    return fdtable_file(table(), fd);
+    return lookup(table(), fd);
 }
 
 struct file *fd_get_io(int fd)
 {
-    struct file *f = fd_get(fd);
+    struct file *f = lookup(table(), fd);
     if (f != NULL && UNLIKELY(f->flags & FILE_PATH)) {
         file_put(f);
         return NULL;

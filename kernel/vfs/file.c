@@ -27,16 +27,14 @@ struct file *file_new(const struct file_ops *ops, uint32_t flags, void *priv)
     return f;
 }
 
-struct file *file_get(struct file *f)
-{
-    __atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-    return f;
-}
-
 void file_put(struct file *f)
 {
-    if (f == NULL || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
+    if (f != NULL)
+        file_put_hot(f);
+}
+
+void file_free(struct file *f)
+{
     if (notify_on())
         notify_file_slow(f, (f->flags & (FILE_WRONLY | FILE_RDWR)) != 0 ? NOTIFY_CLOSE_WRITE
                                                                       : NOTIFY_CLOSE_NOWRITE);

@@ -65,8 +65,21 @@ struct file {
 
 /* A new file with one reference, or NULL. */
 MUST_CHECK struct file *file_new(const struct file_ops *ops, uint32_t flags, void *priv);
-NONNULL struct file *file_get(struct file *f); // one more reference; returns f
-void file_put(struct file *f);                 // NULL is fine; may sleep
+// One more reference; returns f.
+NONNULL static inline struct file *file_get(struct file *f)
+{
+    __atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+    return f;
+}
+void file_put(struct file *f);          // NULL is fine; may sleep
+NONNULL void file_free(struct file *f); // for file_put_hot
+
+/* The same without a call where it matters. */
+NONNULL static inline void file_put_hot(struct file *f)
+{
+    if (UNLIKELY(__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) == 0))
+        file_free(f);
+}
 
 /* Absolute path it was opened by ("" without one), for maps. Lives as long as the file. Task
  * context. */

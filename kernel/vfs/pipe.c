@@ -79,23 +79,23 @@ static void wake_writers(struct pipe *p)
         waitq_wake(&p->read_wait, EV_OUT | EV_WRNORM, 1);
 }
 
-/* The slot at the tail is read: keep or free its page. */
-static void slot_done(struct pipe *p)
+/* The slot at the tail, s, is read: keep or free its page. */
+ALWAYS_INLINE void slot_done(struct pipe *p, struct slot *s)
 {
-    struct slot *s = slot_at(p, p->tail);
-    if (p->spare == NULL && is_own(s->page))
-        p->spare = s->page;
-    else
-        page_put(s->page);
+    struct page *page = s->page;
     s->page = NULL;
+    if (p->spare == NULL && is_own(page))
+        p->spare = page;
+    else
+        page_put(page);
     __atomic_store_n(&p->tail, p->tail + 1, __ATOMIC_RELEASE);
 }
 
 /* Move what there is into u: bytes, 0 when the pipe is empty, -EFAULT. */
-static int64_t drain(struct pipe *p, struct uio *u)
+ALWAYS_INLINE int64_t drain(struct pipe *p, struct uio *u)
 {
     int64_t done = 0;
-    while (u->left > 0 && !is_empty(p)) {
+    while (u->left > 0 && p->tail != p->head) {
         struct slot *s = slot_at(p, p->tail);
         size_t n = MIN(u->left, (size_t)s->len);
         if (uio_put(u, (char *)page_virt(s->page) + s->offset, n) < 0)
@@ -105,54 +105,87 @@ static int64_t drain(struct pipe *p, struct uio *u)
         s->len -= (uint32_t)n;
         bool packet = s->packet;
         if (s->len == 0 || packet)
-            slot_done(p);
+            slot_done(p, s);
         if (packet)
             break; // the rest of a packet is dropped
     }
     return done;
 }
 
+/* What most reads are: all of the one slot that waits. Bytes, 0: not so, -EFAULT. */
+ALWAYS_INLINE int64_t read_slot(struct pipe *p, struct uio *u)
+{
+    int64_t r = 0;
+    mutex_lock(&p->lock);
+    struct slot *s = slot_at(p, p->tail);
+    if (LIKELY(p->head - p->tail == 1 && p->slots_max > 1 && s->len <= u->left)) {
+        r = s->len;
+        if (UNLIKELY(uio_put_hot(u, (char *)page_virt(s->page) + s->offset, s->len) < 0))
+            r = -EFAULT;
+        else
+            slot_done(p, s);
+    }
+    mutex_unlock(&p->lock);
+    return r;
+}
+
+/* One go at reading under the lock: bytes, 0 at the end, -EFAULT, -EAGAIN: empty. */
+static __attribute__((noinline)) int64_t read_some(struct pipe *p, struct uio *u, bool slept)
+{
+    mutex_lock(&p->lock);
+    unsigned slots_max = p->slots_max;
+    bool was_full = p->head - p->tail >= slots_max;
+    int64_t r = drain(p, u);
+    unsigned left = p->head - p->tail;
+    bool end = p->writers == 0;
+    mutex_unlock(&p->lock);
+    if (UNLIKELY(was_full) && left < slots_max)
+        wake_writers(p);
+    if (r == 0)
+        return end ? 0 : -EAGAIN;
+    if (left > 0 && slept)
+        wake_readers(p); // another reader's turn
+    return r;
+}
+
+/* Until there may be something to read: 0, or -EINTR when there is not. */
+static __attribute__((noinline)) int wait_readable(struct pipe *p)
+{
+    struct task_waiter w;
+    int r = 0;
+    task_wait_arm(&w, &p->read_wait, EV_IN | EV_HUP);
+    if (is_empty(p) && has_writers(p))
+        r = task_sleep(DEADLINE_NEVER, true);
+    task_wait_disarm(&w, &p->read_wait);
+    return r < 0 && is_empty(p) && has_writers(p) ? r : 0;
+}
+
 static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos UNUSED, bool nonblock)
 {
     struct pipe *p = f->priv;
-    bool slept = false;
     if (u->left == 0)
         return 0;
-    for (;;) {
-        int64_t r = 0;
-        bool more = false, wake = false, end = false;
+    for (bool slept = false;; slept = true) {
         if (!is_empty(p) || !has_writers(p)) { // else there is nothing to take the lock for
-            mutex_lock(&p->lock);
-            bool was_full = is_full(p);
-            r = drain(p, u);
-            more = !is_empty(p);
-            wake = was_full && !is_full(p);
-            end = p->writers == 0;
-            mutex_unlock(&p->lock);
+            int64_t r = read_slot(p, u);
+            if (LIKELY(r != 0))
+                return r;
+            r = read_some(p, u, slept);
+            if (r != -EAGAIN)
+                return r;
         }
-        if (wake)
-            wake_writers(p);
-        if (r != 0) {
-            if (more && slept)
-                wake_readers(p); // another reader's turn
-            return r;
-        }
-        if (end)
-            return 0;
         if (nonblock)
             return -EAGAIN;
-        if (WAIT_EVENT(&p->read_wait, EV_IN | EV_HUP, !is_empty(p) || !has_writers(p),
-                       DEADLINE_NEVER, true) < 0)
+        if (wait_readable(p) < 0)
             return -ERESTARTSYS;
-        slept = true;
     }
 }
 
 /* Append to the last page when all of the odd bytes fit there, so that small writes share pages. */
-static int64_t merge(struct pipe *p, struct uio *u)
+ALWAYS_INLINE int64_t merge(struct pipe *p, struct uio *u)
 {
     size_t odd = u->left % PAGE_SIZE;
-    if (odd == 0 || is_empty(p))
+    if (odd == 0 || p->tail == p->head)
         return 0;
     struct slot *s = slot_at(p, p->head - 1);
     if (s->packet || s->offset + s->len + odd > PAGE_SIZE || !is_own(s->page))
@@ -177,10 +210,10 @@ static void slot_push(struct pipe *p, struct slot s)
 }
 
 /* Fill free slots: bytes, -EFAULT, -ENOMEM. */
-static int64_t fill(struct pipe *p, struct uio *u, bool packet)
+ALWAYS_INLINE int64_t fill(struct pipe *p, struct uio *u, bool packet)
 {
     int64_t done = 0;
-    while (u->left > 0 && !is_full(p)) {
+    while (u->left > 0 && p->head - p->tail < p->slots_max) {
         struct page *page = page_take(p);
         if (page == NULL)
             return done > 0 ? done : -ENOMEM;
@@ -209,7 +242,40 @@ static int64_t write_some(struct pipe *p, struct uio *u, bool packet, bool first
     return r < 0 && merged > 0 ? merged : r < 0 ? r : r + merged;
 }
 
-static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, bool nonblock)
+static __attribute__((noinline)) int wait_writable(struct pipe *p)
+{
+    return WAIT_EVENT(&p->write_wait, EV_OUT | EV_ERR, !is_full(p) || !has_readers(p),
+                      DEADLINE_NEVER, true);
+}
+
+/* What most writes are: less than a page into an empty pipe. Bytes, 0: not so, -EFAULT. */
+ALWAYS_INLINE int64_t write_slot(struct pipe *p, struct uio *u, bool packet)
+{
+    size_t n = u->left;
+    int64_t r = 0;
+    mutex_lock(&p->lock);
+    struct page *page = p->spare;
+    if (LIKELY(p->head == p->tail && page != NULL && n - 1 < PAGE_SIZE && p->readers > 0)) {
+        r = (int64_t)n;
+        if (UNLIKELY(uio_take_hot(u, page_virt(page), n) < 0)) {
+            r = -EFAULT;
+        } else {
+            struct slot *s = slot_at(p, p->head);
+            p->spare = NULL;
+            s->page = page;
+            s->offset = 0;
+            s->len = (uint32_t)n;
+            s->packet = packet;
+            __atomic_store_n(&p->head, p->head + 1, __ATOMIC_RELEASE);
+        }
+    }
+    mutex_unlock(&p->lock);
+    if (LIKELY(r > 0))
+        wake_readers(p);
+    return r;
+}
+
+static __attribute__((noinline)) int64_t write_all(struct file *f, struct uio *u, bool nonblock)
 {
     struct pipe *p = f->priv;
     bool packet = (f->flags & FILE_DIRECT) != 0, first = true, slept = false;
@@ -217,7 +283,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, b
     while (u->left > 0) {
         mutex_lock(&p->lock);
         int64_t r = write_some(p, u, packet, first);
-        bool room = !is_full(p);
+        bool room = p->head - p->tail < p->slots_max;
         mutex_unlock(&p->lock);
         first = false;
         if (r > 0)
@@ -231,14 +297,19 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, b
             continue;
         if (nonblock)
             return done > 0 ? done : -EAGAIN;
-        if (WAIT_EVENT(&p->write_wait, EV_OUT | EV_ERR, !is_full(p) || !has_readers(p),
-                       DEADLINE_NEVER, true) < 0)
+        if (wait_writable(p) < 0)
             return done > 0 ? done : -ERESTARTSYS;
         slept = true;
     }
     if (slept && !is_full(p))
         wake_writers(p);
     return done;
+}
+
+static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos UNUSED, bool nonblock)
+{
+    int64_t r = write_slot(f->priv, u, (f->flags & FILE_DIRECT) != 0);
+    return LIKELY(r != 0) ? r : write_all(f, u, nonblock);
 }
 
 static uint32_t read_end_poll(struct file *f, struct waitq **ret_queue)
@@ -285,7 +356,7 @@ static struct spinlock fifo_lock; // protects inode.fifo and that a reference is
 static void pipe_free(struct pipe *p)
 {
     while (!is_empty(p))
-        slot_done(p);
+        slot_done(p, slot_at(p, p->tail));
     if (p->spare != NULL)
         page_put(p->spare);
     kfree(p->slots);
@@ -680,7 +751,7 @@ static int64_t write_slots(struct pipe *p, struct file *to, uint64_t *pos, uint6
         s->len -= (uint32_t)r;
         done += r;
         if (s->len == 0)
-            slot_done(p);
+            slot_done(p, s);
         if ((size_t)r < n)
             break;
     }
@@ -717,7 +788,7 @@ static int64_t share_slots(struct pipe *a, struct pipe *b, uint64_t len, bool ke
         s->offset += copy.len;
         s->len -= copy.len;
         if (s->len == 0)
-            slot_done(a);
+            slot_done(a, s);
     }
     return done;
 }

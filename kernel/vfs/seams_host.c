@@ -344,6 +344,18 @@ void task_wait_end(struct task_waiter *tw, struct waitq *q)
     waitq_remove(q, &tw->w);
 }
 
+void task_wait_arm(struct task_waiter *tw, struct waitq *q, uint32_t events)
+{
+    task_wait_begin(tw, q, events, false);
+    task_prepare_sleep();
+}
+
+void task_wait_disarm(struct task_waiter *tw, struct waitq *q)
+{
+    task_cancel_sleep();
+    task_wait_end(tw, q);
+}
+
 bool task_wake(struct task *t)
 {
     pthread_mutex_lock(&world);

@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "kernel/mm/uaccess.h"
 
-enum { RW_BYTES_MAX = 0x7ffff000 }; // Linux MAX_RW_COUNT: what one call moves at most
-
 /* Bytes of the current segment that are not done, after stepping over finished segments. */
 static size_t seg_room(struct uio *u)
 {
@@ -97,10 +95,3 @@ int uio_from_user(struct uio *ret, struct uio_seg *segs, unsigned max, uint64_t 
     return 0;
 }
 
-int uio_from_user_buf(struct uio *ret, struct uio_seg *seg, uint64_t base, uint64_t len)
-{
-    if (!user_range_ok(base, len))
-        return -EFAULT;
-    *ret = uio_one(seg, base, MIN(len, (uint64_t)RW_BYTES_MAX), false);
-    return 0;
-}

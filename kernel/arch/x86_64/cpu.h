@@ -91,6 +91,7 @@ struct cpu {
     struct work *works;      // own CPU, interrupts off: newest first
     struct runq *runq;       // immutable
     struct timers *timers;   // immutable
+    uint64_t slice_ns;       // own CPU: end of the current time slice (sched/timer.c)
     uint32_t timer_divide;   // own CPU: of the local APIC's timer, as last written
     struct page *free_pages; // own CPU, not in interrupts: single pages at hand (mm/page.c)
     uint32_t free_count;     // of them; others may read it

@@ -4,7 +4,7 @@
 #include "base/base.h"
 #include "base/mem.h"
 
-void *memcpy(void *restrict to, const void *restrict from, size_t n)
+void *(memcpy)(void *restrict to, const void *restrict from, size_t n)
 {
     void *d = to;
     const void *s = from;
@@ -28,7 +28,7 @@ void *memmove(void *to, const void *from, size_t n)
     return to;
 }
 
-void *memset(void *to, int byte, size_t n)
+void *(memset)(void *to, int byte, size_t n)
 {
     void *d = to;
     uint64_t pattern = 0x0101010101010101ull * (uint8_t)byte;
@@ -38,7 +38,7 @@ void *memset(void *to, int byte, size_t n)
     return to;
 }
 
-int memcmp(const void *a, const void *b, size_t n)
+int (memcmp)(const void *a, const void *b, size_t n)
 {
     const uint8_t *x = a, *y = b;
     for (size_t i = 0; i < n; i++)

@@ -24,7 +24,7 @@ void arch_task_init(struct arch_task *a, void (*first)(void), uint64_t r12, uint
     memcpy((void *)a->rsp, frame, sizeof(frame));
 }
 
-static void fpu_save(uint8_t *area)
+ALWAYS_INLINE void fpu_save(uint8_t *area)
 {
     if (cpu_features.xsave)
         __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
@@ -32,7 +32,7 @@ static void fpu_save(uint8_t *area)
         __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
 }
 
-static void fpu_load(const uint8_t *area)
+ALWAYS_INLINE void fpu_load(const uint8_t *area)
 {
     if (cpu_features.xsave)
         __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
@@ -40,7 +40,7 @@ static void fpu_load(const uint8_t *area)
         __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
 
-static void bases_save(struct arch_task *a)
+ALWAYS_INLINE void bases_save(struct arch_task *a)
 {
     if (!cpu_features.fsgsbase)
         return; // only arch_prctl changes them
@@ -48,7 +48,7 @@ static void bases_save(struct arch_task *a)
     a->gs_base = rdmsr(MSR_KERNEL_GS_BASE);
 }
 
-static void bases_load(const struct arch_task *a)
+ALWAYS_INLINE void bases_load(const struct arch_task *a)
 {
     if (cpu_features.fsgsbase)
         wrfsbase(a->fs_base);
@@ -57,21 +57,29 @@ static void bases_load(const struct arch_task *a)
     wrmsr(MSR_KERNEL_GS_BASE, a->gs_base);
 }
 
+ALWAYS_INLINE void user_save(struct arch_task *a)
+{
+    fpu_save(a->fpu);
+    bases_save(a);
+}
+
 void arch_user_save(struct task *t)
 {
-    if (this_cpu()->user_owner != t)
-        return;
-    fpu_save(t->arch->fpu);
-    bases_save(t->arch);
+    if (this_cpu()->user_owner == t)
+        user_save(t->arch);
+}
+
+ALWAYS_INLINE void user_load(struct cpu *c, struct task *t, struct arch_task *a)
+{
+    c->user_owner = t;
+    a->loaded_on = c;
+    fpu_load(a->fpu);
+    bases_load(a);
 }
 
 void arch_user_load(struct task *t)
 {
-    struct cpu *c = this_cpu();
-    c->user_owner = t;
-    t->arch->loaded_on = c;
-    fpu_load(t->arch->fpu);
-    bases_load(t->arch);
+    user_load(this_cpu(), t, t->arch);
 }
 
 /* As Linux and the System V ABI start a program. */
@@ -121,12 +129,14 @@ void arch_task_deinit(struct task *t)
 struct task *arch_switch(struct task *from, struct task *to)
 {
     struct cpu *c = this_cpu();
-    cpu_set_kernel_stack(c, to->arch->stack_top);
-    if (from->arch->user)
-        arch_user_save(from);
-    if (to->process->mm != NULL) // kernel threads stay in whatever space is loaded
-        mm_activate(to->process->mm);
-    if (to->arch->user && (c->user_owner != to || to->arch->loaded_on != c))
-        arch_user_load(to);
-    return switch_stack(&from->arch->rsp, to->arch->rsp, from);
+    struct arch_task *old = from->arch, *new = to->arch;
+    c->kernel_rsp = c->tss.rsp[0] = new->stack_top;
+    if (old->user && c->user_owner == from)
+        user_save(old);
+    struct mm *mm = to->process->mm;
+    if (mm != NULL && (mm != c->active_mm || !c->mm_loaded)) // kernel threads stay where they are
+        mm_activate(mm);
+    if (new->user && (c->user_owner != to || new->loaded_on != c))
+        user_load(c, to, new);
+    return switch_stack(&old->rsp, new->rsp, from);
 }
