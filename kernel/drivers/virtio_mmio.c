@@ -79,8 +79,8 @@ static uint16_t mmio_queue_max(struct virtio_dev *d, uint16_t index)
     return max > UINT16_MAX ? UINT16_MAX : (uint16_t)max;
 }
 
-static void mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
-                           uint64_t avail, uint64_t used)
+static int mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
+                          uint64_t avail, uint64_t used)
 {
     put(d, REG_QUEUE_SEL, index);
     put(d, REG_QUEUE_NUM, size);
@@ -88,6 +88,7 @@ static void mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, 
     put64(d, REG_QUEUE_AVAIL, avail);
     put64(d, REG_QUEUE_USED, used);
     put(d, REG_QUEUE_READY, 1);
+    return get(d, REG_QUEUE_READY) == 1 ? 0 : -EIO;
 }
 
 static void mmio_notify(struct virtio_dev *d, uint16_t index)

@@ -55,10 +55,11 @@ static uint16_t fake_queue_max(struct virtio_dev *d UNUSED, uint16_t index)
     return index < QUEUES ? 64 : 0;
 }
 
-static void fake_queue_set(struct virtio_dev *d UNUSED, uint16_t index, uint16_t size,
-                           uint64_t desc, uint64_t avail, uint64_t used)
+static int fake_queue_set(struct virtio_dev *d UNUSED, uint16_t index, uint16_t size, uint64_t desc,
+                          uint64_t avail, uint64_t used)
 {
     fake.q[index] = (struct fake_queue){.size = size, .desc = desc, .avail = avail, .used = used};
+    return 0;
 }
 
 static void fake_notify(struct virtio_dev *d UNUSED, uint16_t index)
