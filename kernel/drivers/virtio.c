@@ -111,6 +111,7 @@ void virtio_kill(struct virtio_dev *d, const char *why)
     if (__atomic_exchange_n(&d->dead, true, __ATOMIC_RELAXED))
         return;
     bool stopped = device_reset(d);
+    d->transport->off(d);
     kprintf("%s: %s; the device is %s\n", type_name(d->id), why,
             stopped ? "reset and out of use" : "out of use and cannot be reset");
 }
@@ -154,6 +155,7 @@ static int opened_start(struct virtio_dev *d, int r, const char *where)
         if (r < 0) { // it knows addresses of rings: reset, then marked (2.1.2)
             stopped = device_reset(d);
             d->transport->status_set(d, VIRTIO_FAILED);
+            d->transport->off(d);
         }
     }
     if (r < 0 && r != -ENODEV)

@@ -43,6 +43,8 @@ struct virtio_transport {
                      uint64_t avail, uint64_t used); // 0 or -EIO: the device refused
     void (*notify)(struct virtio_dev *d, uint16_t index);
     int (*irq_start)(struct virtio_dev *d); // d->interrupt is called from here on; 0 or an error
+    /* Given up: take from it what the bus can take, its access to memory. */
+    void (*off)(struct virtio_dev *d);
     uint32_t (*config_generation)(struct virtio_dev *d);
     uint8_t (*config_byte)(struct virtio_dev *d, unsigned offset);
 };

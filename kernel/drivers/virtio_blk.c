@@ -2,7 +2,8 @@
 /* virtio-blk, read side (virtio 1.2, 5.2). A request becomes one chain (header, segments, status),
  * or several when the device takes fewer segments in one.
  *
- * Lock: blk->lock, taken by tasks and work, no other inside. done() is called without it. */
+ * Lock: blk->lock, taken by tasks and work; inside it only the transport's own, when the device is
+ * given up. done() is called without it. */
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/drivers/block.h"
 #include "kernel/drivers/virtio.h"

@@ -113,6 +113,11 @@ static int mmio_irq_start(struct virtio_dev *d)
     return irq_register(d->gsi, true, mmio_irq, d);
 }
 
+static void mmio_off(struct virtio_dev *d UNUSED)
+{
+    // There is no such switch.
+}
+
 static uint32_t mmio_config_generation(struct virtio_dev *d)
 {
     return get(d, REG_CONFIG_GENERATION);
@@ -133,6 +138,7 @@ static const struct virtio_transport mmio_transport = {
     .queue_set = mmio_queue_set,
     .notify = mmio_notify,
     .irq_start = mmio_irq_start,
+    .off = mmio_off,
     .config_generation = mmio_config_generation,
     .config_byte = mmio_config_byte,
 };

@@ -12,6 +12,7 @@
 #include "kernel/drivers/pci.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/mm/kmem.h"
+#include "kernel/sched/lock.h"
 
 enum {
     PORT_ADDRESS = 0xcf8,
@@ -52,6 +53,7 @@ struct pci_vector {
 };
 
 struct virtio_pci {
+    uint32_t function;                               // immutable
     volatile uint8_t *common, *notify, *msix;        // immutable
     uint32_t notify_bytes, notify_multiplier;        // immutable
     volatile uint8_t *doorbell[VIRTIO_QUEUES_MAX];   // immutable once the queue is set up
@@ -60,6 +62,8 @@ struct virtio_pci {
 };
 
 static uint64_t window_next = WINDOW_START; // during boot only
+/* The ports are two steps. All but command_set is during boot only. No other lock inside. */
+static struct spinlock command_lock;
 
 // ---- configuration space ----
 
@@ -77,7 +81,9 @@ static void config_write(uint32_t function, unsigned offset, uint32_t v)
 
 static void command_set(uint32_t function, uint16_t command)
 {
+    spin_lock(&command_lock);
     config_write(function, PCI_COMMAND, command); // the status half: 0 clears nothing
+    spin_unlock(&command_lock);
 }
 
 static bool window_has_ram(void)
@@ -248,6 +254,11 @@ static void pci_notify(struct virtio_dev *d, uint16_t index)
     mmio_write16(pci_of(d)->doorbell[index], index);
 }
 
+static void pci_off(struct virtio_dev *d)
+{
+    command_set(pci_of(d)->function, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX); // not MASTER
+}
+
 static uint32_t pci_config_generation(struct virtio_dev *d)
 {
     return get8(d, COMMON_GENERATION);
@@ -310,6 +321,7 @@ static const struct virtio_transport pci_transport = {
     .queue_set = pci_queue_set,
     .notify = pci_notify,
     .irq_start = pci_irq_start,
+    .off = pci_off,
     .config_generation = pci_config_generation,
     .config_byte = pci_config_byte,
 };
@@ -358,13 +370,12 @@ static int function_open(uint32_t function, struct virtio_dev *d)
     struct virtio_pci *p = kzalloc(sizeof(*p));
     if (p == NULL)
         return -ENOMEM;
+    p->function = function;
     *d = (struct virtio_dev){.transport = &pci_transport, .transport_data = p, .id = v.id};
     command_set(function, PCI_COMMAND_NO_INTX); // BARs are moved with decoding off
     r = regions_open(function, &v, p, d);
-    if (r < 0) {
-        kfree(p);
+    if (r < 0)
         return r;
-    }
     command_set(function, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX);
     uint32_t control = config_read(function, v.msix) | (uint32_t)MSIX_ENABLE << 16;
     config_write(function, v.msix, control);
@@ -389,8 +400,10 @@ void virtio_pci_probe(int (*start)(struct virtio_dev *d, int opened, const char 
                 return;
             char where[16];
             fmt(where, sizeof(where), "pci %x.%x", (unsigned)slot, (unsigned)f);
-            if (start(d, function_open(at, d), where) < 0)
+            if (start(d, function_open(at, d), where) < 0) {
+                kfree(d->transport_data);
                 kfree(d);
+            }
         }
     }
 }
