@@ -75,21 +75,32 @@ int virtio_queue_start(struct virtio_dev *d, uint16_t index, uint16_t size_max,
     vq_init(&ret->vq, size, virtio_has(d, VIRTIO_F_EVENT_IDX), page_virt(page), slot);
     ret->index = index;
     uint64_t phys = page_phys(page);
-    d->transport->queue_set(d, index, size, phys, phys + vq_avail_offset(size),
-                            phys + vq_used_offset(size));
+    int r = d->transport->queue_set(d, index, size, phys, phys + vq_avail_offset(size),
+                                    phys + vq_used_offset(size));
+    if (r < 0) {
+        kfree(slot); // the rings stay
+        return r;
+    }
     if (d->queues <= index)
         d->queues = (uint16_t)(index + 1);
     return 0;
 }
 
+static void interrupt_ignore(struct virtio_dev *d UNUSED, uint32_t what UNUSED)
+{
+}
+
 int virtio_ready(struct virtio_dev *d, void (*interrupt)(struct virtio_dev *d, uint32_t what),
                  void *driver)
 {
-    d->interrupt = interrupt;
-    d->driver = driver;
+    // Some may be registered when others fail, and the device may send them although it must not.
+    d->interrupt = interrupt_ignore;
+    d->wired = true;
     int r = d->transport->irq_start(d);
     if (r < 0)
         return r;
+    d->driver = driver;
+    __atomic_store_n(&d->interrupt, interrupt, __ATOMIC_RELEASE);
     d->transport->status_set(d, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK |
                                     VIRTIO_DRIVER_OK);
     return 0;
@@ -100,23 +111,25 @@ void virtio_kill(struct virtio_dev *d, const char *why)
     if (__atomic_exchange_n(&d->dead, true, __ATOMIC_RELAXED))
         return;
     bool stopped = device_reset(d);
+    d->transport->off(d);
     kprintf("%s: %s; the device is %s\n", type_name(d->id), why,
             stopped ? "reset and out of use" : "out of use and cannot be reset");
 }
 
-uint64_t virtio_config(struct virtio_dev *d, unsigned offset, unsigned bytes)
+int virtio_config(struct virtio_dev *d, unsigned offset, unsigned bytes, uint64_t *ret)
 {
     ASSERT(bytes <= 8);
-    uint64_t v = 0;
     for (int i = 0; i < CONFIG_READS_MAX; i++) {
         uint32_t before = d->transport->config_generation(d);
-        v = 0;
+        uint64_t v = 0;
         for (unsigned b = 0; b < bytes; b++)
             v |= (uint64_t)d->transport->config_byte(d, offset + b) << 8 * b;
-        if (d->transport->config_generation(d) == before)
-            break;
+        if (d->transport->config_generation(d) == before) {
+            *ret = v;
+            return 0;
+        }
     }
-    return v;
+    return -EIO;
 }
 
 static int device_start(struct virtio_dev *d)
@@ -133,17 +146,22 @@ static int device_start(struct virtio_dev *d)
     }
 }
 
-/* Start what a transport has opened; negative: it is not used. */
+/* Start what a transport has opened; negative: it is not used, and its memory is the caller's. */
 static int opened_start(struct virtio_dev *d, int r, const char *where)
 {
+    bool stopped = true;
     if (r == 0) {
         r = device_start(d);
-        if (r < 0)
+        if (r < 0) { // it knows addresses of rings: reset, then marked (2.1.2)
+            stopped = device_reset(d);
             d->transport->status_set(d, VIRTIO_FAILED);
+            d->transport->off(d);
+        }
     }
     if (r < 0 && r != -ENODEV)
-        kprintf("virtio device at %s: not usable (error %d)\n", where, -r);
-    return r;
+        kprintf("virtio device at %s: not usable (error %d)%s\n", where, -r,
+                stopped ? "" : ", and it cannot be reset");
+    return d->wired ? 0 : r;
 }
 
 void virtio_probe(void)

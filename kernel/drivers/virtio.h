@@ -39,10 +39,12 @@ struct virtio_transport {
     uint64_t (*features)(struct virtio_dev *d);
     void (*features_set)(struct virtio_dev *d, uint64_t features);
     uint16_t (*queue_max)(struct virtio_dev *d, uint16_t index); // 0: there is no such queue
-    void (*queue_set)(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
-                      uint64_t avail, uint64_t used);
+    int (*queue_set)(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
+                     uint64_t avail, uint64_t used); // 0 or -EIO: the device refused
     void (*notify)(struct virtio_dev *d, uint16_t index);
     int (*irq_start)(struct virtio_dev *d); // d->interrupt is called from here on; 0 or an error
+    /* Given up: take from it what the bus can take, its access to memory. */
+    void (*off)(struct virtio_dev *d);
     uint32_t (*config_generation)(struct virtio_dev *d);
     uint8_t (*config_byte)(struct virtio_dev *d, unsigned offset);
 };
@@ -57,6 +59,7 @@ struct virtio_dev {
     uint16_t queues;                          // set up; immutable after virtio_ready
     uint64_t features;                        // negotiated; immutable after virtio_start
     bool dead;                                // atomic; never comes back
+    bool wired; // during boot only; an interrupt may call it: its memory stays
     /* The driver's, immutable after virtio_ready: called in interrupt context with VIRTIO_IRQ_*. */
     void (*interrupt)(struct virtio_dev *d, uint32_t what);
     void *driver;
@@ -71,10 +74,11 @@ struct virtio_queue {
  * (if offered) always. 0; -ENODEV: it does not speak virtio 1; -EIO: it refused. */
 NONNULL MUST_CHECK int virtio_start(struct virtio_dev *d, uint64_t wanted);
 /* After virtio_start: set queue `index` up with up to size_max descriptors (a power of two). 0;
- * -ENODEV: no such queue; -ENOMEM. */
+ * -ENODEV: no such queue; -ENOMEM; -EIO: the device refused. */
 NONNULL MUST_CHECK int virtio_queue_start(struct virtio_dev *d, uint16_t index, uint16_t size_max,
                                           struct virtio_queue *ret);
-/* Last step: interrupts flow, the device may work. 0 or the error of registering them. */
+/* Last step: interrupts flow, the device may work. 0 or the error of registering them, after which
+ * `interrupt` is not called any more. */
 NONNULL MUST_CHECK int virtio_ready(struct virtio_dev *d,
                                     void (*interrupt)(struct virtio_dev *d, uint32_t what),
                                     void *driver);
@@ -92,8 +96,10 @@ NONNULL static inline void virtio_queue_kick(struct virtio_dev *d, struct virtio
         d->transport->notify(d, q->index);
 }
 
-/* Configuration fields, read without tearing (4.2.2.2); 0 behind the device's configuration. */
-NONNULL uint64_t virtio_config(struct virtio_dev *d, unsigned offset, unsigned bytes);
+/* A configuration field of up to 8 bytes, read without tearing (4.2.2.2); 0 behind the device's
+ * configuration. 0, or -EIO: it never stands still. */
+NONNULL MUST_CHECK int virtio_config(struct virtio_dev *d, unsigned offset, unsigned bytes,
+                                     uint64_t *ret);
 
 /* The transports' probes: 0 with *ret filled, -ENODEV: nothing there (say nothing), -EINVAL: not
  * something that we can drive. */

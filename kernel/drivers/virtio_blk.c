@@ -2,7 +2,8 @@
 /* virtio-blk, read side (virtio 1.2, 5.2). A request becomes one chain (header, segments, status),
  * or several when the device takes fewer segments in one.
  *
- * Lock: blk->lock, taken by tasks and work, no other inside. done() is called without it. */
+ * Lock: blk->lock, taken by tasks and work; inside it only the transport's own, when the device is
+ * given up. done() is called without it. */
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/drivers/block.h"
 #include "kernel/drivers/virtio.h"
@@ -16,7 +17,7 @@
 
 enum { BLK_CONFIG_CAPACITY = 0, BLK_CONFIG_SEG_MAX = 12 }; // 5.2.4
 enum { BLK_T_IN = 0, BLK_S_OK = 0, BLK_S_UNWRITTEN = 0xff };
-enum { BLK_QUEUE_SIZE = 128, BLK_CHAINS_MAX = 32, BLK_DEVS_MAX = 8 };
+enum { BLK_QUEUE_SIZE = 128, BLK_CHAINS_MAX = 32, BLK_DEVS_MAX = 8, BLK_ROUNDS_MAX = 64 };
 
 // What the device reads and writes beside the data. Shared memory: nothing here is believed.
 struct blk_shared {
@@ -178,7 +179,7 @@ static void blk_work(struct work *w)
 
     list_init(&finished);
     spin_lock(&b->lock);
-    do {
+    for (unsigned round = 0;; round++) {
         while ((r = vq_pop(&b->queue.vq, &token, &len)) > 0) {
             struct blk_chain *c = token;
             // Some devices forget to count the status byte.
@@ -192,7 +193,13 @@ static void blk_work(struct work *w)
         }
         blk_pump(b);
         virtio_queue_kick(b->dev, &b->queue);
-    } while (vq_irq_on(&b->queue.vq, 0));
+        if (!vq_irq_on(&b->queue.vq, 0))
+            break;
+        if (round == BLK_ROUNDS_MAX) { // others want the lock and the CPU
+            work_raise(&b->work);
+            break;
+        }
+    }
     while (!list_empty(&b->failed)) {
         struct list *l = list_pop_front(&b->failed);
         LIST_ENTRY(l, struct block_req, link)->status = -EIO;
@@ -221,9 +228,12 @@ static int blk_setup(struct blk *b)
         r = virtio_queue_start(d, 0, BLK_QUEUE_SIZE, &b->queue);
     if (r < 0)
         return r;
-    uint64_t sectors = virtio_config(d, BLK_CONFIG_CAPACITY, 8);
-    uint64_t seg_max =
-        virtio_has(d, VIRTIO_BLK_F_SEG_MAX) ? virtio_config(d, BLK_CONFIG_SEG_MAX, 4) : 1;
+    uint64_t sectors, seg_max = 1;
+    r = virtio_config(d, BLK_CONFIG_CAPACITY, 8, &sectors);
+    if (r == 0 && virtio_has(d, VIRTIO_BLK_F_SEG_MAX))
+        r = virtio_config(d, BLK_CONFIG_SEG_MAX, 4, &seg_max);
+    if (r < 0)
+        return r;
     if (sectors > UINT64_MAX / BLOCK_SECTOR || seg_max == 0 || b->queue.vq.size < 3)
         return -EINVAL;
     seg_max = MIN(seg_max, (uint64_t)BLOCK_SEGS_MAX);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Virtio over MMIO, version 2 (virtio 1.2, 4.2). The device's registers are 32 bits wide. */
+#include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/irq.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/mm/kmem.h"
@@ -30,12 +31,12 @@ enum { MAGIC = 0x74726976 }; // "virt"
 
 static uint32_t get(const struct virtio_dev *d, unsigned reg)
 {
-    return *(const volatile uint32_t *)(const volatile void *)(d->regs + reg);
+    return mmio_read32(d->regs + reg);
 }
 
 static void put(struct virtio_dev *d, unsigned reg, uint32_t v)
 {
-    *(volatile uint32_t *)(volatile void *)(d->regs + reg) = v;
+    mmio_write32(d->regs + reg, v);
 }
 
 static void put64(struct virtio_dev *d, unsigned reg, uint64_t v)
@@ -79,8 +80,8 @@ static uint16_t mmio_queue_max(struct virtio_dev *d, uint16_t index)
     return max > UINT16_MAX ? UINT16_MAX : (uint16_t)max;
 }
 
-static void mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
-                           uint64_t avail, uint64_t used)
+static int mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
+                          uint64_t avail, uint64_t used)
 {
     put(d, REG_QUEUE_SEL, index);
     put(d, REG_QUEUE_NUM, size);
@@ -88,6 +89,7 @@ static void mmio_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, 
     put64(d, REG_QUEUE_AVAIL, avail);
     put64(d, REG_QUEUE_USED, used);
     put(d, REG_QUEUE_READY, 1);
+    return get(d, REG_QUEUE_READY) == 1 ? 0 : -EIO;
 }
 
 static void mmio_notify(struct virtio_dev *d, uint16_t index)
@@ -112,6 +114,11 @@ static int mmio_irq_start(struct virtio_dev *d)
     return irq_register(d->gsi, true, mmio_irq, d);
 }
 
+static void mmio_off(struct virtio_dev *d UNUSED)
+{
+    // There is no such switch.
+}
+
 static uint32_t mmio_config_generation(struct virtio_dev *d)
 {
     return get(d, REG_CONFIG_GENERATION);
@@ -119,7 +126,7 @@ static uint32_t mmio_config_generation(struct virtio_dev *d)
 
 static uint8_t mmio_config_byte(struct virtio_dev *d, unsigned offset)
 {
-    return REG_CONFIG + offset < d->regs_bytes ? d->regs[REG_CONFIG + offset] : 0;
+    return REG_CONFIG + offset < d->regs_bytes ? mmio_read8(d->regs + REG_CONFIG + offset) : 0;
 }
 
 static const struct virtio_transport mmio_transport = {
@@ -132,6 +139,7 @@ static const struct virtio_transport mmio_transport = {
     .queue_set = mmio_queue_set,
     .notify = mmio_notify,
     .irq_start = mmio_irq_start,
+    .off = mmio_off,
     .config_generation = mmio_config_generation,
     .config_byte = mmio_config_byte,
 };

@@ -48,8 +48,10 @@ enum {
     RX_OFFSET = 4,        // in the buffer: frames start at 16 and can be sent back as they are
     RX_MERGE_MAX = 65536, // bytes of a frame that the device spread over buffers
     TX_WAITING_MAX = 1024,
+    TX_ROUNDS_MAX = 64,                // then the lock is let go of
     TX_RECLAIM_BELOW = QUEUE_SIZE / 2, // free descriptors
     ETHERNET_HEADER = 14,
+    MAC_GROUP = 1, // in the first byte: nobody's own address
     MTU_DEFAULT = 1500,
     MTU_MIN = 576,
     MTU_MAX = 9000,
@@ -124,16 +126,21 @@ static struct pkt *rx_merge(struct vnet *v, struct pkt *p, unsigned count)
             break;
         }
         struct pkt *part = token;
-        if (whole != NULL && len <= pkt_tailroom(whole)) {
+        bool fits = whole != NULL && len <= pkt_tailroom(whole);
+        if (fits) {
             memcpy(whole->data + whole->len, part->buf + RX_OFFSET, len);
             whole->len += len;
+        } else {
+            pkt_put(whole);
+            whole = NULL; // what is left of it would be another frame
         }
         pkt_put(part);
     }
     if (v->rx.vq.broken) {
         pkt_put(whole);
-        return NULL;
+        whole = NULL;
     }
+    v->rx_bad += whole == NULL;
     return whole;
 }
 
@@ -171,10 +178,10 @@ static struct pkt *rx_frame(struct vnet *v, struct pkt *p, uint32_t len)
     return p;
 }
 
-static void vnet_kill(struct vnet *v)
+static void vnet_kill(struct vnet *v, const char *why)
 {
     void *token;
-    virtio_kill(v->dev, "answered nonsense");
+    virtio_kill(v->dev, why);
     __atomic_store_n(&v->net.link, false, __ATOMIC_RELAXED);
     spin_lock(&v->rx_lock);
     while ((token = vq_drain(&v->rx.vq)) != NULL)
@@ -183,6 +190,13 @@ static void vnet_kill(struct vnet *v)
     spin_lock(&v->tx_lock);
     while ((token = vq_drain(&v->tx.vq)) != NULL)
         pkt_put(token);
+    while (v->waiting != NULL) {
+        struct pkt *p = v->waiting;
+        v->waiting = p->dev_next;
+        pkt_put(p);
+    }
+    v->waiting_end = &v->waiting;
+    v->waiting_count = 0;
     spin_unlock(&v->tx_lock);
 }
 
@@ -191,12 +205,13 @@ static bool rx_poll(struct vnet *v, struct pkt **ret_first)
 {
     struct pkt **end = ret_first;
     unsigned n = 0;
+    bool more = false;
     void *token;
     uint32_t len;
 
     *end = NULL;
     spin_lock(&v->rx_lock);
-    for (;;) {
+    for (unsigned round = 0; round < RX_BUDGET; round++) {
         while (n < RX_BUDGET && vq_pop(&v->rx.vq, &token, &len) > 0) {
             struct pkt *p = rx_frame(v, token, len);
             n++;
@@ -208,11 +223,12 @@ static bool rx_poll(struct vnet *v, struct pkt **ret_first)
         }
         if (v->rx.vq.free_count >= RX_BATCH)
             rx_fill(v);
-        if (n >= RX_BUDGET || v->rx.vq.broken || !vq_irq_on(&v->rx.vq, 0))
+        more = !v->rx.vq.broken && (n >= RX_BUDGET || vq_irq_on(&v->rx.vq, 0));
+        if (n >= RX_BUDGET || !more)
             break;
     }
     spin_unlock(&v->rx_lock);
-    return n >= RX_BUDGET;
+    return more;
 }
 
 /* One run: true when there may be more. */
@@ -223,7 +239,7 @@ static bool rx_run(struct vnet *v)
     if (first != NULL)
         v->net.input(&v->net, first);
     if (UNLIKELY(v->rx.vq.broken) && !v->dev->dead)
-        vnet_kill(v);
+        vnet_kill(v, "answered nonsense");
     return more && !v->dev->dead;
 }
 
@@ -268,7 +284,8 @@ static void tx_push(struct vnet *v, struct pkt *p)
 /* The waiting frames, as far as there is room. tx_lock held. */
 static void tx_pump(struct vnet *v)
 {
-    do {
+    bool early = true; // chains were finished before the interrupt was asked for
+    for (unsigned round = 0; round < TX_ROUNDS_MAX && early; round++) {
         tx_reap(v);
         while (v->waiting != NULL && v->tx.vq.free_count > 0) {
             struct pkt *p = v->waiting;
@@ -278,8 +295,11 @@ static void tx_pump(struct vnet *v)
             v->waiting_count--;
             tx_push(v, p);
         }
-    } while (v->waiting != NULL && !v->tx.vq.broken &&
-             vq_irq_on(&v->tx.vq, (uint16_t)(v->tx.vq.size / 2)));
+        early = v->waiting != NULL && !v->tx.vq.broken &&
+                vq_irq_on(&v->tx.vq, (uint16_t)(v->tx.vq.size / 2));
+    }
+    if (early)
+        work_raise(&v->tx_work);
     if (v->waiting == NULL)
         vq_irq_off(&v->tx.vq);
     __atomic_store_n(&v->irq_tx, v->waiting != NULL, __ATOMIC_RELAXED);
@@ -327,7 +347,7 @@ static unsigned tx_flush(struct vnet *v)
     unsigned left = v->tx.vq.chains + v->waiting_count;
     spin_unlock(&v->tx_lock);
     if (UNLIKELY(broken) && !v->dev->dead)
-        vnet_kill(v);
+        vnet_kill(v, "answered nonsense");
     return broken ? 0 : left;
 }
 
@@ -348,7 +368,12 @@ static void config_work(struct work *w)
     struct vnet *v = CONTAINER_OF(w, struct vnet, config_work);
     if (!virtio_has(v->dev, NET_F_STATUS) || v->dev->dead)
         return;
-    bool link = virtio_config(v->dev, CONFIG_STATUS, 2) & STATUS_LINK_UP;
+    uint64_t status;
+    if (virtio_config(v->dev, CONFIG_STATUS, 2, &status) < 0) {
+        vnet_kill(v, "has a configuration that never stands still");
+        return;
+    }
+    bool link = status & STATUS_LINK_UP;
     if (link != __atomic_exchange_n(&v->net.link, link, __ATOMIC_RELAXED))
         kprintf("virtio-net: link %s\n", link ? "up" : "down");
 }
@@ -397,15 +422,20 @@ static int vnet_setup(struct vnet *v)
         return r;
     if (!virtio_has(d, NET_F_MAC))
         return -EINVAL; // a device without an address of its own is of no use here
-    uint64_t mac = virtio_config(d, CONFIG_MAC, 6);
+    uint64_t mac, mtu = MTU_DEFAULT, status = STATUS_LINK_UP;
+    r = virtio_config(d, CONFIG_MAC, 6, &mac);
+    if (r == 0 && virtio_has(d, NET_F_MTU))
+        r = virtio_config(d, CONFIG_MTU, 2, &mtu);
+    if (r == 0 && virtio_has(d, NET_F_STATUS))
+        r = virtio_config(d, CONFIG_STATUS, 2, &status);
+    if (r < 0)
+        return r;
     memcpy(v->net.mac, &mac, 6);
-    uint64_t mtu = virtio_has(d, NET_F_MTU) ? virtio_config(d, CONFIG_MTU, 2) : MTU_DEFAULT;
-    if (mtu < MTU_MIN)
+    if (mtu < MTU_MIN || (v->net.mac[0] & MAC_GROUP))
         return -EINVAL;
     v->net.mtu = (uint16_t)MIN(mtu, (uint64_t)MTU_MAX);
     v->net.tx_csum = virtio_has(d, NET_F_CSUM);
-    v->net.link =
-        !virtio_has(d, NET_F_STATUS) || (virtio_config(d, CONFIG_STATUS, 2) & STATUS_LINK_UP);
+    v->net.link = status & STATUS_LINK_UP;
     uint32_t frame = (uint32_t)PKT_DEV_HEADROOM + ETHERNET_HEADER + v->net.mtu;
     v->rx_bytes = MAX(frame, (uint32_t)PKTBUF_BYTES);
     vq_irq_off(&v->tx.vq);

@@ -2,6 +2,8 @@
 /* Virtio over PCI, the modern interface with MSI-X (virtio 1.2, 4.1): functions of bus 0, found
  * through the ports 0xcf8 and 0xcfc. A firmware that gives BARs no addresses (qboot) leaves it to
  * us. Each queue has an interrupt vector of its own where the device has enough of them. */
+#include <cpuid.h>
+
 #include "base/fmt.h"
 #include "base/mem.h"
 #include "kernel/arch/x86_64/asm.h"
@@ -10,6 +12,7 @@
 #include "kernel/drivers/pci.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/mm/kmem.h"
+#include "kernel/sched/lock.h"
 
 enum {
     PORT_ADDRESS = 0xcf8,
@@ -50,6 +53,7 @@ struct pci_vector {
 };
 
 struct virtio_pci {
+    uint32_t function;                               // immutable
     volatile uint8_t *common, *notify, *msix;        // immutable
     uint32_t notify_bytes, notify_multiplier;        // immutable
     volatile uint8_t *doorbell[VIRTIO_QUEUES_MAX];   // immutable once the queue is set up
@@ -58,6 +62,8 @@ struct virtio_pci {
 };
 
 static uint64_t window_next = WINDOW_START; // during boot only
+/* The ports are two steps. All but command_set is during boot only. No other lock inside. */
+static struct spinlock command_lock;
 
 // ---- configuration space ----
 
@@ -75,7 +81,9 @@ static void config_write(uint32_t function, unsigned offset, uint32_t v)
 
 static void command_set(uint32_t function, uint16_t command)
 {
+    spin_lock(&command_lock);
     config_write(function, PCI_COMMAND, command); // the status half: 0 clears nothing
+    spin_unlock(&command_lock);
 }
 
 static bool window_has_ram(void)
@@ -85,6 +93,23 @@ static bool window_has_ram(void)
             return true;
     }
     return false;
+}
+
+/* A BAR holds what firmware or device made up: registers never lie in RAM, nor where the CPU cannot
+ * reach. */
+static bool bar_reachable(const struct pci_bar *b)
+{
+    unsigned eax, ebx, ecx, edx, bits = 36;
+    if (__get_cpuid(0x80000008, &eax, &ebx, &ecx, &edx))
+        bits = MIN(eax & 0xff, 52u);
+    if (b->address >> bits != 0 || (b->address + b->bytes - 1) >> bits != 0)
+        return false;
+    for (unsigned i = 0; i < boot_memory.ram_count; i++) {
+        const struct boot_region *ram = &boot_memory.ram[i];
+        if (ram->start < b->address + b->bytes && ram->end > b->address)
+            return false;
+    }
+    return true;
 }
 
 /* Find BAR `index`, give it an address if it has none. Decoding is off. 0 or -EINVAL. */
@@ -103,7 +128,7 @@ static int bar_place(uint32_t function, unsigned index, struct pci_bar *ret)
     if (r < 0 || (ret->wide && count < 2))
         return -EINVAL;
     if (ret->address != 0)
-        return 0;
+        return bar_reachable(ret) ? 0 : -EINVAL;
     uint64_t address = ALIGN_UP(window_next, MAX(ret->bytes, (uint64_t)PAGE_SIZE));
     if (window_has_ram() || address + ret->bytes > WINDOW_END)
         return -EINVAL;
@@ -131,64 +156,74 @@ static struct virtio_pci *pci_of(const struct virtio_dev *d)
     return d->transport_data;
 }
 
-static volatile uint8_t *common8(const struct virtio_dev *d, unsigned reg)
+static uint8_t get8(const struct virtio_dev *d, unsigned reg)
 {
-    return pci_of(d)->common + reg;
+    return mmio_read8(pci_of(d)->common + reg);
 }
 
-static volatile uint16_t *common16(const struct virtio_dev *d, unsigned reg)
+static uint16_t get16(const struct virtio_dev *d, unsigned reg)
 {
-    return (volatile uint16_t *)(volatile void *)(pci_of(d)->common + reg);
+    return mmio_read16(pci_of(d)->common + reg);
 }
 
-static volatile uint32_t *common32(const struct virtio_dev *d, unsigned reg)
+static uint32_t get32(const struct virtio_dev *d, unsigned reg)
 {
-    return (volatile uint32_t *)(volatile void *)(pci_of(d)->common + reg);
+    return mmio_read32(pci_of(d)->common + reg);
 }
 
-static void common64_set(const struct virtio_dev *d, unsigned reg, uint64_t v)
+static void put16(const struct virtio_dev *d, unsigned reg, uint16_t v)
 {
-    *common32(d, reg) = (uint32_t)v;
-    *common32(d, reg + 4) = (uint32_t)(v >> 32);
+    mmio_write16(pci_of(d)->common + reg, v);
+}
+
+static void put32(const struct virtio_dev *d, unsigned reg, uint32_t v)
+{
+    mmio_write32(pci_of(d)->common + reg, v);
+}
+
+static void put64(const struct virtio_dev *d, unsigned reg, uint64_t v)
+{
+    put32(d, reg, (uint32_t)v);
+    put32(d, reg + 4, (uint32_t)(v >> 32));
 }
 
 static uint8_t pci_status(struct virtio_dev *d)
 {
-    return *common8(d, COMMON_STATUS);
+    return get8(d, COMMON_STATUS);
 }
 
 static void pci_status_set(struct virtio_dev *d, uint8_t status)
 {
-    *common8(d, COMMON_STATUS) = status;
+    mmio_write8(pci_of(d)->common + COMMON_STATUS, status);
 }
 
 static uint64_t pci_features(struct virtio_dev *d)
 {
-    *common32(d, COMMON_DEVICE_FEATURE_SELECT) = 0;
-    uint64_t low = *common32(d, COMMON_DEVICE_FEATURE);
-    *common32(d, COMMON_DEVICE_FEATURE_SELECT) = 1;
-    return low | (uint64_t)*common32(d, COMMON_DEVICE_FEATURE) << 32;
+    put32(d, COMMON_DEVICE_FEATURE_SELECT, 0);
+    uint64_t low = get32(d, COMMON_DEVICE_FEATURE);
+    put32(d, COMMON_DEVICE_FEATURE_SELECT, 1);
+    return low | (uint64_t)get32(d, COMMON_DEVICE_FEATURE) << 32;
 }
 
 static void pci_features_set(struct virtio_dev *d, uint64_t features)
 {
-    *common32(d, COMMON_DRIVER_FEATURE_SELECT) = 0;
-    *common32(d, COMMON_DRIVER_FEATURE) = (uint32_t)features;
-    *common32(d, COMMON_DRIVER_FEATURE_SELECT) = 1;
-    *common32(d, COMMON_DRIVER_FEATURE) = (uint32_t)(features >> 32);
+    put32(d, COMMON_DRIVER_FEATURE_SELECT, 0);
+    put32(d, COMMON_DRIVER_FEATURE, (uint32_t)features);
+    put32(d, COMMON_DRIVER_FEATURE_SELECT, 1);
+    put32(d, COMMON_DRIVER_FEATURE, (uint32_t)(features >> 32));
 }
 
 static uint16_t pci_queue_max(struct virtio_dev *d, uint16_t index)
 {
     struct virtio_pci *p = pci_of(d);
-    if (index >= VIRTIO_QUEUES_MAX || index >= *common16(d, COMMON_NUM_QUEUES))
+    if (index >= VIRTIO_QUEUES_MAX || index >= get16(d, COMMON_NUM_QUEUES))
         return 0;
-    *common16(d, COMMON_QUEUE_SELECT) = index;
-    uint64_t at = (uint64_t)*common16(d, COMMON_QUEUE_NOTIFY) * p->notify_multiplier;
-    if (*common16(d, COMMON_QUEUE_ENABLE) != 0 || at + 2 > p->notify_bytes)
+    put16(d, COMMON_QUEUE_SELECT, index);
+    uint64_t at = (uint64_t)get16(d, COMMON_QUEUE_NOTIFY) * p->notify_multiplier;
+    if (get16(d, COMMON_QUEUE_ENABLE) != 0 || at + 2 > p->notify_bytes)
         return 0; // in use, or a bell that lies nowhere
     p->doorbell[index] = p->notify + at;
-    return *common16(d, COMMON_QUEUE_SIZE);
+    return get16(d, COMMON_QUEUE_SIZE);
 }
 
 /* Vector 0 is for the configuration and for queues beyond the device's vectors. */
@@ -197,31 +232,41 @@ static unsigned queue_vector(const struct virtio_pci *p, unsigned index)
     return 1 + index < p->vectors ? 1 + index : 0;
 }
 
-static void pci_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
-                          uint64_t avail, uint64_t used)
+static int pci_queue_set(struct virtio_dev *d, uint16_t index, uint16_t size, uint64_t desc,
+                         uint64_t avail, uint64_t used)
 {
-    *common16(d, COMMON_QUEUE_SELECT) = index;
-    *common16(d, COMMON_QUEUE_SIZE) = size;
-    *common16(d, COMMON_QUEUE_VECTOR) = (uint16_t)queue_vector(pci_of(d), index);
-    common64_set(d, COMMON_QUEUE_DESC, desc);
-    common64_set(d, COMMON_QUEUE_DRIVER, avail);
-    common64_set(d, COMMON_QUEUE_DEVICE, used);
-    *common16(d, COMMON_QUEUE_ENABLE) = 1;
+    uint16_t vector = (uint16_t)queue_vector(pci_of(d), index);
+    put16(d, COMMON_QUEUE_SELECT, index);
+    put16(d, COMMON_QUEUE_SIZE, size);
+    put16(d, COMMON_QUEUE_VECTOR, vector);
+    // 4.1.5.1.2: it may refuse the vector, and then nobody would ever wake us.
+    if (get16(d, COMMON_QUEUE_VECTOR) != vector || get16(d, COMMON_QUEUE_SIZE) != size)
+        return -EIO;
+    put64(d, COMMON_QUEUE_DESC, desc);
+    put64(d, COMMON_QUEUE_DRIVER, avail);
+    put64(d, COMMON_QUEUE_DEVICE, used);
+    put16(d, COMMON_QUEUE_ENABLE, 1);
+    return get16(d, COMMON_QUEUE_ENABLE) == 1 ? 0 : -EIO;
 }
 
 static void pci_notify(struct virtio_dev *d, uint16_t index)
 {
-    *(volatile uint16_t *)(volatile void *)pci_of(d)->doorbell[index] = index;
+    mmio_write16(pci_of(d)->doorbell[index], index);
+}
+
+static void pci_off(struct virtio_dev *d)
+{
+    command_set(pci_of(d)->function, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX); // not MASTER
 }
 
 static uint32_t pci_config_generation(struct virtio_dev *d)
 {
-    return *common8(d, COMMON_GENERATION);
+    return get8(d, COMMON_GENERATION);
 }
 
 static uint8_t pci_config_byte(struct virtio_dev *d, unsigned offset)
 {
-    return offset < d->regs_bytes ? d->regs[offset] : 0;
+    return offset < d->regs_bytes ? mmio_read8(d->regs + offset) : 0;
 }
 
 // ---- interrupts ----
@@ -234,16 +279,15 @@ static void pci_irq(void *ctx)
 
 static int vector_start(struct virtio_pci *p, unsigned index)
 {
-    volatile uint32_t *entry =
-        (volatile uint32_t *)(volatile void *)(p->msix + index * MSIX_ENTRY_BYTES);
+    volatile uint8_t *entry = p->msix + index * MSIX_ENTRY_BYTES;
     struct irq_msi msi;
     int r = irq_register_msi(pci_irq, &p->vector[index], &msi);
     if (r < 0)
         return r;
-    entry[0] = (uint32_t)msi.address;
-    entry[1] = (uint32_t)(msi.address >> 32);
-    entry[2] = msi.data;
-    entry[3] = 0; // not masked
+    mmio_write32(entry, (uint32_t)msi.address);
+    mmio_write32(entry + 4, (uint32_t)(msi.address >> 32));
+    mmio_write32(entry + 8, msi.data);
+    mmio_write32(entry + 12, 0); // not masked
     return 0;
 }
 
@@ -263,8 +307,8 @@ static int pci_irq_start(struct virtio_dev *d)
     }
     if (r < 0)
         return r;
-    *common16(d, COMMON_CONFIG_VECTOR) = 0;
-    return *common16(d, COMMON_CONFIG_VECTOR) == 0 ? 0 : -EIO; // 4.1.5.1.2: it may refuse
+    put16(d, COMMON_CONFIG_VECTOR, 0);
+    return get16(d, COMMON_CONFIG_VECTOR) == 0 ? 0 : -EIO; // 4.1.5.1.2: it may refuse
 }
 
 static const struct virtio_transport pci_transport = {
@@ -277,6 +321,7 @@ static const struct virtio_transport pci_transport = {
     .queue_set = pci_queue_set,
     .notify = pci_notify,
     .irq_start = pci_irq_start,
+    .off = pci_off,
     .config_generation = pci_config_generation,
     .config_byte = pci_config_byte,
 };
@@ -325,13 +370,12 @@ static int function_open(uint32_t function, struct virtio_dev *d)
     struct virtio_pci *p = kzalloc(sizeof(*p));
     if (p == NULL)
         return -ENOMEM;
+    p->function = function;
     *d = (struct virtio_dev){.transport = &pci_transport, .transport_data = p, .id = v.id};
     command_set(function, PCI_COMMAND_NO_INTX); // BARs are moved with decoding off
     r = regions_open(function, &v, p, d);
-    if (r < 0) {
-        kfree(p);
+    if (r < 0)
         return r;
-    }
     command_set(function, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX);
     uint32_t control = config_read(function, v.msix) | (uint32_t)MSIX_ENABLE << 16;
     config_write(function, v.msix, control);
@@ -356,8 +400,10 @@ void virtio_pci_probe(int (*start)(struct virtio_dev *d, int opened, const char 
                 return;
             char where[16];
             fmt(where, sizeof(where), "pci %x.%x", (unsigned)slot, (unsigned)f);
-            if (start(d, function_open(at, d), where) < 0)
+            if (start(d, function_open(at, d), where) < 0) {
+                kfree(d->transport_data);
                 kfree(d);
+            }
         }
     }
 }

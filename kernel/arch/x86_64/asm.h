@@ -50,6 +50,37 @@ static inline uint32_t inl(uint16_t port)
     return v;
 }
 
+// Device registers: one access of just this width.
+static inline uint8_t mmio_read8(const volatile uint8_t *at)
+{
+    return *(const volatile uint8_t *)(const volatile void *)at;
+}
+
+static inline void mmio_write8(volatile uint8_t *at, uint8_t v)
+{
+    *(volatile uint8_t *)(volatile void *)at = v;
+}
+
+static inline uint16_t mmio_read16(const volatile uint8_t *at)
+{
+    return *(const volatile uint16_t *)(const volatile void *)at;
+}
+
+static inline void mmio_write16(volatile uint8_t *at, uint16_t v)
+{
+    *(volatile uint16_t *)(volatile void *)at = v;
+}
+
+static inline uint32_t mmio_read32(const volatile uint8_t *at)
+{
+    return *(const volatile uint32_t *)(const volatile void *)at;
+}
+
+static inline void mmio_write32(volatile uint8_t *at, uint32_t v)
+{
+    *(volatile uint32_t *)(volatile void *)at = v;
+}
+
 static inline void wrmsr(uint32_t msr, uint64_t v)
 {
     __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
