@@ -65,6 +65,8 @@ static void arm_locked(struct process_timers *t, struct itimer *it, uint64_t its
     const struct clock_ref c = {.kind = it == &t->itimers[ITIMER_REAL] ? CLOCK_KIND_MONO
                                                                        : CLOCK_KIND_PROCESS};
     uint64_t left = it->deadline > its_now ? it->deadline - its_now : 0;
+    if (it->interval != 0)
+        left = MAX(left, (uint64_t)TIMER_PERIOD_MIN_NS);
     if (!t->ended)
         ktimer_arm(&it->timer, clock_ref_due(&c, left));
 }

@@ -67,6 +67,8 @@ static int its_now(const struct posix_timer *t, uint64_t *ret)
 static void arm_locked(struct posix_timer *t, uint64_t now)
 {
     uint64_t left = t->deadline > now ? t->deadline - now : 0;
+    if (t->interval != 0)
+        left = MAX(left, (uint64_t)TIMER_PERIOD_MIN_NS);
     if (!t->process->timers->ended)
         ktimer_arm(&t->timer, clock_ref_due(&t->clock, left));
 }

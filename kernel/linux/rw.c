@@ -4,6 +4,7 @@
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/kmem.h"
 #include "kernel/mm/uaccess.h"
+#include "kernel/sched/task.h"
 #include "kernel/vfs/fd.h"
 #include "kernel/vfs/notify.h"
 #include "kernel/vfs/tree.h"
@@ -340,6 +341,9 @@ static int64_t send_all(struct file *out, struct file *in, uint64_t *pos, uint64
             return done > 0 ? done : r;
         *pos += (uint64_t)r;
         done += r;
+        task_breathe(); // the count may be gigabytes
+        if (signal_pending(current()))
+            return done;
     }
     return done;
 }

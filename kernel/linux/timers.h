@@ -27,6 +27,10 @@ NONNULL MUST_CHECK int clock_ref_read(const struct clock_ref *c, struct process 
 /* When to look again, on the monotonic clock, whether `left` ns of c have passed. */
 NONNULL uint64_t clock_ref_due(const struct clock_ref *c, uint64_t left);
 
+/* A timer that repeats fires no more often, so that it leaves the CPU time for something else; what
+ * it misses counts as overrun. */
+enum { TIMER_PERIOD_MIN_NS = 50 * 1000 };
+
 enum {
     ITIMER_REAL,
     ITIMER_VIRTUAL,

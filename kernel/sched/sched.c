@@ -588,3 +588,8 @@ void sched_idle(void)
             irq_on();
     }
 }
+
+void task_breathe(void)
+{
+    sched_breathe();
+}

@@ -101,6 +101,10 @@ static inline struct task *current(void)
     return t;
 }
 
+/* In a long loop of a system call, without locks: what is due on this CPU has its turn, so that the
+ * loop's next look at signal_pending sees it. Task context. */
+void task_breathe(void);
+
 /* True when a signal waits that would interrupt a sleep of this task. */
 NONNULL bool signal_pending(const struct task *t);
 

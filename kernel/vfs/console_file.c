@@ -12,6 +12,8 @@
 #include "kernel/vfs/open.h"
 #include "kernel/vfs/tree.h"
 
+enum { SLOW_BYTES = 4096 }; // written between two looks at signals
+
 enum { // Linux include/uapi/asm-generic/ioctls.h, termbits.h
     TCGETS = 0x5401,
     TCSETS = 0x5402, // and TCSETSW, TCSETSF
@@ -65,8 +67,13 @@ static int64_t console_file_write(struct file *f UNUSED, struct uio *u, uint64_t
         if (uio_take(u, block, n) < 0)
             return before > u->left ? (int64_t)(before - u->left) : -EFAULT;
         console_write(block, n);
+        if ((before - u->left) % SLOW_BYTES == 0) { // a serial line takes its time
+            task_breathe();
+            if (signal_pending(current()))
+                break;
+        }
     }
-    return (int64_t)before;
+    return (int64_t)(before - u->left);
 }
 
 static uint32_t console_file_poll(struct file *f UNUSED, struct waitq **ret_queue)

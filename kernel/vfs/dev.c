@@ -32,6 +32,7 @@ static int64_t zero_read(struct file *f UNUSED, struct uio *u, uint64_t *pos UNU
     while (u->left > 0) {
         if (uio_zero(u, MIN(u->left, (size_t)PAGE_SIZE)) < 0)
             return before > u->left ? (int64_t)(before - u->left) : -EFAULT;
+        task_breathe();
         if (signal_pending(current()))
             break;
     }
