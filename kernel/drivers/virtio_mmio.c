@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Virtio over MMIO, version 2 (virtio 1.2, 4.2). The device's registers are 32 bits wide. */
+#include "kernel/arch/x86_64/asm.h"
 #include "kernel/arch/x86_64/irq.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/mm/kmem.h"
@@ -30,12 +31,12 @@ enum { MAGIC = 0x74726976 }; // "virt"
 
 static uint32_t get(const struct virtio_dev *d, unsigned reg)
 {
-    return *(const volatile uint32_t *)(const volatile void *)(d->regs + reg);
+    return mmio_read32(d->regs + reg);
 }
 
 static void put(struct virtio_dev *d, unsigned reg, uint32_t v)
 {
-    *(volatile uint32_t *)(volatile void *)(d->regs + reg) = v;
+    mmio_write32(d->regs + reg, v);
 }
 
 static void put64(struct virtio_dev *d, unsigned reg, uint64_t v)
@@ -125,7 +126,7 @@ static uint32_t mmio_config_generation(struct virtio_dev *d)
 
 static uint8_t mmio_config_byte(struct virtio_dev *d, unsigned offset)
 {
-    return REG_CONFIG + offset < d->regs_bytes ? d->regs[REG_CONFIG + offset] : 0;
+    return REG_CONFIG + offset < d->regs_bytes ? mmio_read8(d->regs + REG_CONFIG + offset) : 0;
 }
 
 static const struct virtio_transport mmio_transport = {
