@@ -60,6 +60,11 @@ static int check_file(const struct file *f, struct map_request *q)
         if (q->prot & MM_WRITE)
             return -EACCES;
     }
+    if (q->shared && UNLIKELY(file_seals(f) & SEAL_FUTURE_WRITE)) { // Linux seal_check_future_write
+        q->max_prot &= (uint8_t)~MM_WRITE;
+        if (q->prot & MM_WRITE)
+            return -EPERM;
+    }
     return 0;
 }
 
@@ -87,7 +92,7 @@ static int map_anonymous(struct map_request *q, uint64_t *ret_at)
     q->offset = 0;
     if ((q->prot & MM_EXEC) && !mm_anonymous_exec)
         return -EACCES;
-    int r = q->shared ? vfs_memory_file(q->bytes, &f) : 0;
+    int r = q->shared ? vfs_memory_file("dev/zero", q->bytes, &f) : 0;
     if (r < 0)
         return r;
     if (f != NULL)

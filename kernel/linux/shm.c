@@ -84,7 +84,7 @@ static int make(int key, uint64_t bytes, uint32_t flags)
     if (s == segments + SEGMENTS_MAX)
         return -ENOSPC;
     struct file *f;
-    int r = vfs_memory_file(ALIGN_UP(bytes, (uint64_t)PAGE_SIZE), &f);
+    int r = vfs_memory_file("SYSV", ALIGN_UP(bytes, (uint64_t)PAGE_SIZE), &f);
     if (r < 0)
         return r;
     const struct process *p = current()->process;

@@ -52,8 +52,20 @@ struct mm *mm_new(void)
     return mm;
 }
 
+/* v, a copy of a mapping that is there, holds its file too. */
+static void vma_hold(const struct vma *v)
+{
+    if (v->file == NULL)
+        return;
+    file_get(v->file);
+    const int r = v->shared ? file_map_shared(v->file) : 0;
+    ASSERT(r == 0); // the other keeps the file from being sealed
+}
+
 static void vma_free(struct vma *v)
 {
+    if (v->file != NULL && v->shared)
+        file_unmap_shared(v->file);
     file_put(v->file);
     kfree(v);
 }
@@ -163,8 +175,7 @@ static void split_at(struct mm *mm, struct vma *v, uint64_t at, struct vma **spa
         return;
     struct vma *upper = TAKE(*spare);
     vma_split(&mm->vmas, v, at, upper);
-    if (upper->file != NULL)
-        file_get(upper->file);
+    vma_hold(upper);
 }
 
 /* Cut mappings at both ends of the range, so that it holds whole ones. Everything that can fail
@@ -319,7 +330,12 @@ static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_
     struct vma *v = mm->vmas.count < VMAS_MAX ? vma_alloc() : NULL;
     if (v == NULL)
         return -ENOMEM;
-    if (q->fixed && (r = unmap_locked(mm, at, at + q->bytes)) < 0) {
+    if (q->shared && q->file != NULL)
+        r = file_map_shared(q->file);
+    if (r == 0 && q->fixed && (r = unmap_locked(mm, at, at + q->bytes)) < 0 && q->shared &&
+        q->file != NULL)
+        file_unmap_shared(q->file);
+    if (r < 0) {
         kfree(v);
         return r;
     }
@@ -655,8 +671,7 @@ static int fork_locked(struct mm *from, struct mm *to)
         if (copy == NULL)
             return -ENOMEM;
         *copy = *v;
-        if (copy->file != NULL)
-            file_get(copy->file);
+        vma_hold(copy);
         vma_insert(&to->vmas, copy);
         struct fork f = {.to = to, .v = v};
         pt_for_each(from->root, v->start, v->end, fork_leaf, &f);
