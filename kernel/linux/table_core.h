@@ -48,6 +48,11 @@ X(29, shmget, ARG_HEX, ARG_SIZE, ARG_OCTAL)
 X(30, shmat, ARG_INT, ARG_PTR, ARG_OCTAL)
 X(31, shmctl, ARG_INT, ARG_INT, ARG_PTR)
 X(67, shmdt, ARG_PTR)
+// pidfd.c
+// partial: a descriptor of /proc/PID instead (EBADF)
+X(424, pidfd_send_signal, ARG_INT, ARG_SIGNAL, ARG_PTR, ARG_HEX)
+X(434, pidfd_open, ARG_INT, ARG_OPEN_FLAGS)
+X(438, pidfd_getfd, ARG_INT, ARG_INT, ARG_HEX)
 // execve.c
 X(59, execve, ARG_STR, ARG_ARGV_IN, ARG_PTR)
 X(322, execveat, ARG_AT_FD, ARG_STR, ARG_ARGV_IN, ARG_PTR, ARG_AT_FLAGS)
