@@ -817,6 +817,7 @@ static void thread_exit(int wait_status)
     thread_free(t);
     if (last) {
         timers_exit(p);
+        sem_exit(p);
         give_back(p);
         process_ended(p);
     }

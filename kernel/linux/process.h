@@ -82,6 +82,9 @@ NONNULL int64_t process_prctl(const uint64_t arg[static 6]);
 struct siginfo;
 NONNULL int signal_group(int pgid, const struct siginfo *info);
 
+/* sem.c: what the process owes its semaphores (SEM_UNDO). Task context. */
+NONNULL void sem_exit(const struct process *p);
+
 /* Futex words of a thread that ends: the robust list and clear_child_tid (linux/futex.c). */
 NONNULL void futex_exit_robust(uint64_t head, int tid);
 void futex_wake_address(uint64_t user, unsigned count);

@@ -53,6 +53,21 @@ X(67, shmdt, ARG_PTR)
 X(424, pidfd_send_signal, ARG_INT, ARG_SIGNAL, ARG_PTR, ARG_HEX)
 X(434, pidfd_open, ARG_INT, ARG_OPEN_FLAGS)
 X(438, pidfd_getfd, ARG_INT, ARG_INT, ARG_HEX)
+// sem.c
+X(64, semget, ARG_HEX, ARG_INT, ARG_OCTAL)
+// partial: SEM_UNDO of processes that share it by CLONE_SYSVSEM: each has its own
+X(65, semop, ARG_INT, ARG_PTR, ARG_SIZE)
+// partial: IPC_INFO, SEM_INFO, SEM_STAT (EINVAL)
+X(66, semctl, ARG_INT, ARG_INT, ARG_INT, ARG_PTR)
+// partial: as semop
+X(220, semtimedop, ARG_INT, ARG_PTR, ARG_SIZE, ARG_TIME_IN)
+// msg.c
+X(68, msgget, ARG_HEX, ARG_OCTAL)
+X(69, msgsnd, ARG_INT, ARG_PTR, ARG_SIZE, ARG_OCTAL)
+// partial: MSG_COPY (ENOSYS)
+X(70, msgrcv, ARG_INT, ARG_PTR, ARG_SIZE, ARG_LONG, ARG_OCTAL)
+// partial: IPC_INFO, MSG_INFO, MSG_STAT (EINVAL)
+X(71, msgctl, ARG_INT, ARG_INT, ARG_PTR)
 // execve.c
 X(59, execve, ARG_STR, ARG_ARGV_IN, ARG_PTR)
 X(322, execveat, ARG_AT_FD, ARG_STR, ARG_ARGV_IN, ARG_PTR, ARG_AT_FLAGS)
