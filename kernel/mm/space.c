@@ -347,7 +347,8 @@ static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_
                       .prot = q->prot,
                       .max_prot = q->max_prot,
                       .shared = q->shared,
-                      .grows_down = q->grows_down};
+                      .grows_down = q->grows_down,
+                      .fork = q->fork};
     vma_insert(&mm->vmas, v);
     merge_range(mm, at, at + q->bytes);
     *ret_address = at;
@@ -456,6 +457,22 @@ int mm_discard(struct mm *mm, uint64_t start, uint64_t end, bool anonymous)
     return r;
 }
 
+int mm_advise_fork(struct mm *mm, uint64_t start, uint64_t end, uint8_t set, uint8_t clear)
+{
+    mutex_lock(&mm->lock);
+    int r =
+        (set & FORK_WIPE) && !only_anonymous(mm, start, end) ? -EINVAL : isolate(mm, start, end);
+    if (r == 0) {
+        for (struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start < end;
+             v = vma_next(v))
+            v->fork = (uint8_t)((v->fork & ~clear) | set);
+        merge_range(mm, start, end);
+        r = check_range(mm, start, end, 0); // Linux advises what is there even with holes
+    }
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
 uint64_t mm_brk(struct mm *mm, uint64_t wish)
 {
     mutex_lock(&mm->lock);
@@ -545,7 +562,8 @@ static int remap_move(struct mm *mm, const struct remap_request *q, uint64_t *re
                                    .shared = v->shared,
                                    .file = v->file,
                                    .offset = v->offset + (q->old - v->start),
-                                   .name = v->name};
+                                   .name = v->name,
+                                   .fork = v->fork};
     uint64_t at;
     r = map_locked(mm, &to, &at);
     if (r < 0)
@@ -667,6 +685,8 @@ static void fork_leaf(uint64_t *entry, uint64_t address, void *ctx)
 static int fork_locked(struct mm *from, struct mm *to)
 {
     for (const struct vma *v = vma_find(&from->vmas, 0); v != NULL; v = vma_next(v)) {
+        if (v->fork & FORK_NOT)
+            continue;
         struct vma *copy = vma_alloc();
         if (copy == NULL)
             return -ENOMEM;
@@ -674,6 +694,8 @@ static int fork_locked(struct mm *from, struct mm *to)
         vma_hold(copy);
         vma_insert(&to->vmas, copy);
         struct fork f = {.to = to, .v = v};
+        if (v->fork & FORK_WIPE)
+            continue;
         pt_for_each(from->root, v->start, v->end, fork_leaf, &f);
         if (f.failed)
             return -ENOMEM;
