@@ -101,6 +101,8 @@ enum {
     F_DUPFD_CLOEXEC = 1030,
     F_SETPIPE_SZ = 1031,
     F_GETPIPE_SZ = 1032,
+    F_ADD_SEALS = 1033,
+    F_GET_SEALS = 1034,
     F_RDLCK = 0,
     F_WRLCK = 1,
     F_UNLCK = 2,
@@ -313,6 +315,10 @@ static int64_t fcntl_file(struct file *f, int fd, int cmd, uint64_t arg)
         return pipe_size(f);
     case F_SETPIPE_SZ:
         return pipe_resize(f, arg & UINT32_MAX);
+    case F_ADD_SEALS:
+        return file_add_seals(f, arg);
+    case F_GET_SEALS:
+        return file_get_seals(f);
     default:
         return -EINVAL;
     }

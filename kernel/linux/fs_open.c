@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* open(2) and relatives, directories as files, the working directory. Linux 6.1 fs/open.c. */
+/* open(2) and relatives, directories as files, the working directory. Linux 6.1 fs/open.c,
+ * mm/memfd.c. */
 #include "base/mem.h"
 #include "kernel/linux/fs_at.h"
 #include "kernel/linux/syscall.h"
@@ -281,4 +282,32 @@ int64_t sys_umask(const uint64_t arg[static 6])
     fs->umask = (uint32_t)arg[0] & 0777;
     spin_unlock(&fs->lock);
     return old;
+}
+
+int64_t sys_memfd_create(const uint64_t arg[static 6])
+{
+    enum { CLOEXEC = 1, ALLOW_SEALING = 2, HUGETLB = 4, HUGE_SIZE = 63 << 26 };
+    static const char PREFIX[] = "memfd:";
+    const uint32_t flags = (uint32_t)arg[1];
+    const uint32_t known = CLOEXEC | ALLOW_SEALING | HUGETLB;
+    char name[NAME_MAX_BYTES + 1];
+    struct file *f;
+    if (flags & ~(flags & HUGETLB ? known | (uint32_t)HUGE_SIZE : known))
+        return -EINVAL;
+    memcpy(name, PREFIX, sizeof(PREFIX) - 1);
+    int64_t len =
+        strncpy_from_user(name + sizeof(PREFIX) - 1, arg[0], sizeof(name) - (sizeof(PREFIX) - 1));
+    if (len < 0)
+        return len == -ENAMETOOLONG ? -EINVAL : len;
+    if (flags & HUGETLB)
+        return -ENOSYS; // as a Linux without hugetlbfs
+    int r = vfs_memory_file(name, 0, &f);
+    if (r < 0)
+        return r;
+    if (flags & ALLOW_SEALING)
+        file_allow_seals(f);
+    r = fd_install(f, 0, (flags & CLOEXEC) != 0);
+    if (r < 0)
+        file_put(f);
+    return r;
 }

@@ -17,6 +17,7 @@ enum { // Linux include/uapi/linux/capability.h
     CAP_NET_BIND_SERVICE = 10,
     CAP_IPC_LOCK = 14,
     CAP_SYS_CHROOT = 18,
+    CAP_SYS_PTRACE = 19,
     CAP_SYS_ADMIN = 21,
     CAP_SYS_NICE = 23,
     CAP_SYS_RESOURCE = 24,

@@ -60,6 +60,11 @@ static int check_file(const struct file *f, struct map_request *q)
         if (q->prot & MM_WRITE)
             return -EACCES;
     }
+    if (q->shared && UNLIKELY(file_seals(f) & SEAL_FUTURE_WRITE)) { // Linux seal_check_future_write
+        q->max_prot &= (uint8_t)~MM_WRITE;
+        if (q->prot & MM_WRITE)
+            return -EPERM;
+    }
     return 0;
 }
 
@@ -87,7 +92,7 @@ static int map_anonymous(struct map_request *q, uint64_t *ret_at)
     q->offset = 0;
     if ((q->prot & MM_EXEC) && !mm_anonymous_exec)
         return -EACCES;
-    int r = q->shared ? vfs_memory_file(q->bytes, &f) : 0;
+    int r = q->shared ? vfs_memory_file("dev/zero", q->bytes, &f) : 0;
     if (r < 0)
         return r;
     if (f != NULL)
@@ -206,6 +211,8 @@ enum { // madvise(2)
     MADV_DOFORK = 11,
     MADV_DONTDUMP = 16,
     MADV_DODUMP = 17,
+    MADV_WIPEONFORK = 18,
+    MADV_KEEPONFORK = 19,
     MADV_COLD = 20,
     MADV_PAGEOUT = 21,
     MADV_POPULATE_READ = 22,
@@ -225,7 +232,15 @@ static int advise(struct mm *mm, uint64_t start, uint64_t end, int advice)
         return mm_populate(mm, start, end, POPULATE_READ);
     case MADV_POPULATE_WRITE:
         return mm_populate(mm, start, end, POPULATE_WRITE);
-    default: // hints about reading ahead, forks and dumps: nothing to change here
+    case MADV_DONTFORK:
+        return mm_advise_fork(mm, start, end, FORK_NOT, 0);
+    case MADV_DOFORK:
+        return mm_advise_fork(mm, start, end, 0, FORK_NOT);
+    case MADV_WIPEONFORK:
+        return mm_advise_fork(mm, start, end, FORK_WIPE, 0);
+    case MADV_KEEPONFORK:
+        return mm_advise_fork(mm, start, end, 0, FORK_WIPE);
+    default: // hints about reading ahead and dumps: nothing to change here
         return mm_check_mapped(mm, start, end);
     }
 }
@@ -243,6 +258,8 @@ static bool advice_known(int advice)
     case MADV_DOFORK:
     case MADV_DONTDUMP:
     case MADV_DODUMP:
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK:
     case MADV_COLD:
     case MADV_PAGEOUT:
     case MADV_POPULATE_READ:

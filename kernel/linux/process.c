@@ -17,6 +17,7 @@
 #include "kernel/linux/exec.h"
 #include "kernel/linux/identity.h"
 #include "kernel/linux/limits.h"
+#include "kernel/linux/pidfd.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
 #include "kernel/linux/timers.h"
@@ -56,7 +57,7 @@ static const uint64_t CLONE_KNOWN = CLONE_THREAD_SET | CLONE_SYSVSEM | CLONE_SET
 static const uint64_t CLONE_PROCESS =
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_SYSVSEM | CLONE_SETTLS |
     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED |
-    CLONE_UNTRACED | CLONE_PTRACE | CLONE_CLEAR_SIGHAND;
+    CLONE_UNTRACED | CLONE_PTRACE | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
 enum { PROCESSES_MAX = TASKS_MAX }; // zombies too
 
 struct process *program;
@@ -137,7 +138,7 @@ struct process *process_find(int pid)
     return NULL;
 }
 
-static struct process *process_ref(struct process *p)
+struct process *process_ref(struct process *p)
 {
     __atomic_fetch_add(&p->refs, 1, __ATOMIC_RELAXED);
     return p;
@@ -151,6 +152,14 @@ struct process *process_get(int pid)
         process_ref(p);
     spin_unlock(&table_lock);
     return p;
+}
+
+bool process_there(const struct process *p)
+{
+    spin_lock(&table_lock);
+    bool there = process_find(p->pid) == p;
+    spin_unlock(&table_lock);
+    return there;
 }
 
 int process_next(int pid)
@@ -292,7 +301,7 @@ static struct process *process_alloc(void)
     list_init(&p->sibling);
     list_init(&p->all);
     waitq_init(&p->child_wait);
-    waitq_init(&p->vfork_wait);
+    waitq_init(&p->gone_wait);
     p->start_ns = clock_mono_ns();
     return p;
 }
@@ -488,6 +497,9 @@ static int check_clone(const struct clone_args *a)
         return -EINVAL;
     if ((f & CLONE_SIGHAND) && (f & CLONE_CLEAR_SIGHAND))
         return -EINVAL;
+    if ((f & CLONE_PIDFD) && ((f & (CLONE_DETACHED | CLONE_THREAD)) ||
+                              ((f & CLONE_PARENT_SETTID) && a->pidfd == a->parent_tid)))
+        return -EINVAL;
     if (f & CLONE_THREAD)
         return f & ~CLONE_KNOWN || (f & CLONE_THREAD_SET) != CLONE_THREAD_SET ? -EINVAL : 0;
     if ((f & CLONE_PARENT) && current()->process == program)
@@ -619,7 +631,25 @@ static bool process_enter(struct process *p, uint64_t flags)
 void process_left_memory(struct process *p)
 {
     __atomic_store_n(&p->mm_gone, true, __ATOMIC_RELEASE);
-    waitq_wake(&p->vfork_wait, EV_IN, 0);
+    waitq_wake(&p->gone_wait, EV_IN, 0);
+}
+
+/* CLONE_PIDFD: p's descriptor, told but not there yet. 0 with *ret and *ret_fd, or -errno. */
+static int pidfd_prepare(struct process *p, const struct clone_args *a, struct file **ret,
+                         int *ret_fd)
+{
+    const int fd = fd_reserve(true);
+    if (fd < 0)
+        return fd;
+    struct file *f = pidfd_new(p, 0);
+    if (f == NULL || copy_to_user(a->pidfd, &fd, sizeof(fd)) < 0) {
+        fd_unreserve(fd);
+        file_put(f);
+        return f == NULL ? -ENOMEM : -EFAULT;
+    }
+    *ret = f;
+    *ret_fd = fd;
+    return 0;
 }
 
 static int64_t clone_process(const struct clone_args *a)
@@ -640,11 +670,21 @@ static int64_t clone_process(const struct clone_args *a)
         t->thread->set_tid = a->child_tid;
         t->need_work = TASK_WORK_START;
     }
-    if (!process_enter(p, a->flags)) {
+    struct file *pidfd = NULL;
+    int fd = -1;
+    r = a->flags & CLONE_PIDFD ? pidfd_prepare(p, a, &pidfd, &fd) : 0;
+    if (r == 0 && !process_enter(p, a->flags))
+        r = -EAGAIN;
+    if (r < 0) {
+        if (pidfd != NULL)
+            fd_unreserve(fd);
+        file_put(pidfd);
         user_task_free(t);
         process_put(p);
-        return -EAGAIN;
+        return r;
     }
+    if (pidfd != NULL)
+        fd_publish(fd, pidfd);
     join_process(p, t);
     if (a->flags & CLONE_PARENT_SETTID)
         (void)!copy_to_user(a->parent_tid, &tid, sizeof(tid)); // as Linux kernel_clone
@@ -653,7 +693,7 @@ static int64_t clone_process(const struct clone_args *a)
         process_ref(p);
     task_start(t);
     if (vfork) {
-        (void)!WAIT_EVENT(&p->vfork_wait, EV_IN,
+        (void)!WAIT_EVENT(&p->gone_wait, EV_IN,
                           __atomic_load_n(&p->mm_gone, __ATOMIC_ACQUIRE) || task_dies(),
                           DEADLINE_NEVER, false);
         process_put(p);
@@ -688,6 +728,7 @@ int64_t sys_clone(const uint64_t arg[static 6])
     const struct clone_args a = {.flags = arg[0] & ~0xffull,
                                  .exit_signal = arg[0] & 0xff,
                                  .stack = arg[1],
+                                 .pidfd = arg[2], // with CLONE_PIDFD
                                  .parent_tid = arg[2],
                                  .child_tid = arg[3],
                                  .tls = arg[4]};
@@ -776,6 +817,7 @@ static void thread_exit(int wait_status)
     thread_free(t);
     if (last) {
         timers_exit(p);
+        sem_exit(p);
         give_back(p);
         process_ended(p);
     }

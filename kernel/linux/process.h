@@ -29,10 +29,12 @@ extern struct list processes; // struct process.all, until waited for; protected
 struct process *process_find(int pid);
 /* The same with a reference (process_put), for callers without the lock. */
 MUST_CHECK struct process *process_get(int pid);
-int process_next(int pid);          // the lowest that is not below pid, or -1
-NONNULL bool process_stopped(struct process *p); // by a signal
-NONNULL bool process_runs(struct process *p);    // has or wants a CPU
-void process_put(struct process *p); // NULL is fine; may sleep
+int process_next(int pid);                              // the lowest that is not below pid, or -1
+NONNULL bool process_stopped(struct process *p);        // by a signal
+NONNULL bool process_runs(struct process *p);           // has or wants a CPU
+NONNULL struct process *process_ref(struct process *p); // one more reference; returns p
+void process_put(struct process *p);                    // NULL is fine; may sleep
+NONNULL bool process_there(const struct process *p);    // not waited for yet
 /* What others may look at while it runs, with a reference: NULL when it has ended. */
 NONNULL MUST_CHECK struct mm *process_mm(struct process *p);
 NONNULL MUST_CHECK struct fdtable *process_files(struct process *p);
@@ -50,9 +52,9 @@ NONNULL int process_group(const struct process *p);
  * abi/boot.h promises, then power-off. status: of exit(2); as wait(2) tells it. */
 NORETURN void process_exit_group(int status);
 NORETURN void process_end(int wait_status);
-NORETURN void task_end(void);   // this task only: TASK_WORK_EXIT
-void task_started(void);        // TASK_WORK_START
-bool task_dies(void);           // it is to end as soon as it can: a wait is to be given up
+NORETURN void task_end(void); // this task only: TASK_WORK_EXIT
+void task_started(void);      // TASK_WORK_START
+bool task_dies(void);         // it is to end as soon as it can: a wait is to be given up
 /* Memory has run out: the largest process ends. True when that is not the current one, so that it
  * is worth trying again. Task context; may sleep. */
 MUST_CHECK bool process_out_of_memory(void);
@@ -79,6 +81,9 @@ NONNULL int64_t process_prctl(const uint64_t arg[static 6]);
 /* signal.c: to all of a process group. 0, -ESRCH, -EPERM. */
 struct siginfo;
 NONNULL int signal_group(int pgid, const struct siginfo *info);
+
+/* sem.c: what the process owes its semaphores (SEM_UNDO). Task context. */
+NONNULL void sem_exit(const struct process *p);
 
 /* Futex words of a thread that ends: the robust list and clear_child_tid (linux/futex.c). */
 NONNULL void futex_exit_robust(uint64_t head, int tid);

@@ -5,7 +5,7 @@
  * any more but lives on while it is attached: the mappings hold its file. */
 #include "base/errno.h"
 #include "base/mem.h"
-#include "kernel/arch/x86_64/clock.h"
+#include "kernel/linux/ipc.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/space.h"
@@ -14,108 +14,63 @@
 #include "kernel/vfs/tree.h"
 
 enum {
-    SEGMENTS_MAX = 256,
-    SEQUENCE_MAX = 32768,
-    IPC_CREAT = 01000,
-    IPC_EXCL = 02000,
     SHM_HUGETLB = 04000,
     SHM_RDONLY = 010000,
     SHM_RND = 020000,
     SHM_REMAP = 040000,
     SHM_EXEC = 0100000,
-    PERMS = 0777,
 };
 
 struct segment {
-    struct file *file; // NULL: free
-    int key;
-    uint32_t sequence; // of the identifiers this slot has given
-    uint32_t mode, uid, gid, cuid, cgid;
-    int creator, last; // pids
-    int64_t attached, detached, changed; // seconds
+    struct ipc ipc;
+    struct file *file;
+    int creator, last;          // pids
+    int64_t attached, detached; // seconds
     uint64_t bytes;
 };
 
-static struct segment segments[SEGMENTS_MAX]; // protected by shm_lock
+static struct segment segments[IPC_OBJECTS_MAX]; // protected by shm_lock
+static const struct ipc_table table = {segments, sizeof(segments[0])};
 static struct mutex shm_lock = {.sleepers = {&shm_lock.sleepers, &shm_lock.sleepers}};
 static const char SEGMENT_NAME[] = "/SYSV (deleted)"; // in /proc/PID/maps
-
-static int id_of(const struct segment *s)
-{
-    return (int)(s->sequence * SEGMENTS_MAX + (uint32_t)(s - segments));
-}
 
 /* The segment by its identifier, or NULL. */
 static struct segment *find(int id)
 {
-    if (id < 0)
-        return NULL;
-    struct segment *s = &segments[id % SEGMENTS_MAX];
-    return s->file != NULL && id_of(s) == id ? s : NULL;
+    struct ipc *i = ipc_find(&table, id);
+    return i != NULL ? CONTAINER_OF(i, struct segment, ipc) : NULL;
 }
 
-/* Linux ipcperms. */
-static bool permits(const struct segment *s, uint32_t want)
+static int make(struct segment *s, uint64_t bytes, uint32_t flags)
 {
-    const struct creds *c = &current()->process->creds;
-    uint32_t granted = s->mode;
-    if (c->euid == s->uid || c->euid == s->cuid)
-        granted >>= 6;
-    else if (c->egid == s->gid || c->egid == s->cgid)
-        granted >>= 3;
-    uint32_t asked = want >> 6 | want >> 3 | want;
-    return c->euid == 0 || (asked & ~granted & 7) == 0;
-}
-
-static int64_t seconds(void)
-{
-    return (int64_t)(clock_real_ns() / NS_PER_SEC);
-}
-
-static int make(int key, uint64_t bytes, uint32_t flags)
-{
-    struct segment *s = segments;
+    struct file *f;
     if (bytes == 0 || bytes > USER_END)
         return -EINVAL;
     if (flags & SHM_HUGETLB)
         return -ENOMEM; // no pool of huge pages
-    while (s < segments + SEGMENTS_MAX && s->file != NULL)
-        s++;
-    if (s == segments + SEGMENTS_MAX)
-        return -ENOSPC;
-    struct file *f;
-    int r = vfs_memory_file(ALIGN_UP(bytes, (uint64_t)PAGE_SIZE), &f);
+    int r = vfs_memory_file("SYSV", ALIGN_UP(bytes, (uint64_t)PAGE_SIZE), &f);
     if (r < 0)
         return r;
-    const struct process *p = current()->process;
-    *s = (struct segment){.file = f,
-                          .key = key,
-                          .sequence = (s->sequence + 1) % SEQUENCE_MAX,
-                          .mode = flags & PERMS,
-                          .uid = p->creds.euid,
-                          .gid = p->creds.egid,
-                          .cuid = p->creds.euid,
-                          .cgid = p->creds.egid,
-                          .creator = p->pid,
-                          .changed = seconds(),
-                          .bytes = bytes};
-    return id_of(s);
+    *s = (struct segment){
+        .ipc = s->ipc, .file = f, .creator = current()->process->pid, .bytes = bytes};
+    s->ipc.used = true;
+    return 0;
 }
 
 static int get(int key, uint64_t bytes, uint32_t flags)
 {
-    if (key == 0) // IPC_PRIVATE
-        return make(key, bytes, flags);
-    for (struct segment *s = segments; s < segments + SEGMENTS_MAX; s++) {
-        if (s->file == NULL || s->key != key)
-            continue;
-        if ((flags & IPC_CREAT) && (flags & IPC_EXCL))
-            return -EEXIST;
-        if (!permits(s, flags & PERMS))
-            return -EACCES;
-        return bytes > s->bytes ? -EINVAL : id_of(s);
-    }
-    return flags & IPC_CREAT ? make(key, bytes, flags) : -ENOENT;
+    struct ipc *i;
+    int r = ipc_get(&table, key, flags, &i);
+    if (r < 0)
+        return r;
+    struct segment *s = CONTAINER_OF(i, struct segment, ipc);
+    if (r == 1)
+        r = make(s, bytes, flags);
+    else if (bytes > s->bytes)
+        r = -EINVAL;
+    else if (!ipc_permits(i, flags & IPC_PERMS))
+        r = -EACCES;
+    return r < 0 ? r : ipc_id(&table, i);
 }
 
 int64_t sys_shmget(const uint64_t arg[static 6])
@@ -132,7 +87,7 @@ static int attach(int id, uint64_t address, uint32_t flags, uint64_t *ret)
     bool write = (flags & SHM_RDONLY) == 0;
     if (s == NULL)
         return -EINVAL;
-    if (!permits(s, write ? 0600 : 0400) || ((flags & SHM_EXEC) && !mm_anonymous_exec))
+    if (!ipc_permits(&s->ipc, write ? 0600 : 0400) || ((flags & SHM_EXEC) && !mm_anonymous_exec))
         return -EACCES;
     struct map_request q = {.address = address,
                             .bytes = ALIGN_UP(s->bytes, (uint64_t)PAGE_SIZE),
@@ -166,7 +121,7 @@ int64_t sys_shmat(const uint64_t arg[static 6])
     int r = attach((int)arg[0], address, flags, &at);
     struct segment *s = find((int)arg[0]);
     if (r == 0 && s != NULL) {
-        s->attached = seconds();
+        s->attached = ipc_seconds();
         s->last = current()->process->pid;
     }
     mutex_unlock(&shm_lock);
@@ -180,23 +135,15 @@ int64_t sys_shmdt(const uint64_t arg[static 6])
         return -EINVAL;
     mutex_lock(&shm_lock);
     int r = mm_unmap_file(current()->process->mm, arg[0], SEGMENT_NAME, &f);
-    for (struct segment *s = segments; r == 0 && s < segments + SEGMENTS_MAX; s++) {
+    for (struct segment *s = segments; r == 0 && s < segments + IPC_OBJECTS_MAX; s++) {
         if (s->file != f)
             continue;
-        s->detached = seconds();
+        s->detached = ipc_seconds();
         s->last = current()->process->pid;
     }
     mutex_unlock(&shm_lock);
     return r;
 }
-
-struct user_ipc_perm {
-    int32_t key;
-    uint32_t uid, gid, cuid, cgid, mode;
-    uint16_t sequence, pad;
-    uint32_t pad2;
-    uint64_t unused[2];
-};
 
 struct user_shmid {
     struct user_ipc_perm perm;
@@ -211,51 +158,40 @@ static void describe(const struct segment *s, struct user_shmid *ret)
 {
     // Its file is open once here, and once for each mapping.
     uint32_t refs = __atomic_load_n(&s->file->refs, __ATOMIC_RELAXED);
-    *ret = (struct user_shmid){.perm = {.key = s->key,
-                                        .uid = s->uid,
-                                        .gid = s->gid,
-                                        .cuid = s->cuid,
-                                        .cgid = s->cgid,
-                                        .mode = s->mode,
-                                        .sequence = (uint16_t)s->sequence},
-                               .bytes = s->bytes,
+    *ret = (struct user_shmid){.bytes = s->bytes,
                                .attached = s->attached,
                                .detached = s->detached,
-                               .changed = s->changed,
+                               .changed = s->ipc.changed,
                                .creator = s->creator,
                                .last = s->last,
                                .attaches = refs - 1};
+    ipc_describe(&s->ipc, &ret->perm);
 }
 
 static int control(int id, int command, struct user_shmid *io, struct file **ret_gone)
 {
-    enum { IPC_RMID = 0, IPC_SET = 1, IPC_STAT = 2 };
-    const struct creds *c = &current()->process->creds;
     struct segment *s = find(id);
     if (s == NULL)
         return -EINVAL;
     if (command == IPC_STAT) {
-        if (!permits(s, 0444))
+        if (!ipc_permits(&s->ipc, 0444))
             return -EACCES;
         describe(s, io);
         return 0;
     }
-    if (c->euid != 0 && c->euid != s->uid && c->euid != s->cuid)
+    if (!ipc_owns(&s->ipc))
         return -EPERM;
     if (command == IPC_RMID) {
         *ret_gone = TAKE(s->file);
+        s->ipc.used = false;
         return 0;
     }
-    s->uid = io->perm.uid;
-    s->gid = io->perm.gid;
-    s->mode = io->perm.mode & PERMS;
-    s->changed = seconds();
+    ipc_change(&s->ipc, &io->perm);
     return 0;
 }
 
 int64_t sys_shmctl(const uint64_t arg[static 6])
 {
-    enum { IPC_SET = 1, IPC_STAT = 2 };
     struct user_shmid io = {0};
     struct file *gone = NULL;
     int command = (int)arg[1];

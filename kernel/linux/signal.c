@@ -6,6 +6,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/machine.h"
 #include "kernel/boot/params.h"
+#include "kernel/linux/pidfd.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/linux/thread.h"
@@ -364,8 +365,7 @@ bool signal_refused(int signo)
     const struct task *t = current();
     struct signal_state *s = t->process->signals;
     spin_lock(&s->lock);
-    bool r = (t->thread->blocked & sig_bit(signo)) != 0 ||
-             s->actions[signo - 1].handler == SIG_IGN;
+    bool r = (t->thread->blocked & sig_bit(signo)) != 0 || s->actions[signo - 1].handler == SIG_IGN;
     spin_unlock(&s->lock);
     return r;
 }
@@ -870,6 +870,38 @@ int64_t sys_rt_sigqueueinfo(const uint64_t arg[static 6])
         return -EPERM;
     info.signo = (int32_t)arg[1];
     return signal_one((int)arg[0], &info);
+}
+
+/* To a process that perhaps was waited for meanwhile. Linux kill_pid_info. */
+static int signal_held(struct process *p, const struct siginfo *info, uint32_t signo)
+{
+    process_table_lock();
+    int r = process_find(p->pid) != p ? -ESRCH
+            : signo > SIGNALS         ? -EINVAL
+                                      : signal_checked(p, info);
+    process_table_unlock();
+    return r;
+}
+
+int64_t sys_pidfd_send_signal(const uint64_t arg[static 6])
+{
+    const uint32_t signo = (uint32_t)arg[1];
+    bool nonblock;
+    if ((uint32_t)arg[3] != 0)
+        return -EINVAL;
+    struct process *p = pidfd_process((int)arg[0], &nonblock);
+    if (p == NULL)
+        return -EBADF;
+    struct siginfo info = from_me((int)signo, SI_USER);
+    int r = arg[2] != 0 ? copy_from_user(&info, arg[2], sizeof(info)) : 0;
+    if (r == 0 && info.signo != (int)signo)
+        r = -EINVAL;
+    if (r == 0 && arg[2] != 0 && forged(&info, p->pid))
+        r = -EPERM;
+    if (r == 0)
+        r = signal_held(p, &info, signo);
+    process_put(p);
+    return r;
 }
 
 int64_t sys_rt_tgsigqueueinfo(const uint64_t arg[static 6])

@@ -5,6 +5,7 @@
  * Lock order: table -> process->lock -> signal_state.lock; table -> child_wait.lock. */
 #include "base/errno.h"
 #include "base/mem.h"
+#include "kernel/linux/pidfd.h"
 #include "kernel/linux/process.h"
 #include "kernel/linux/signal.h"
 #include "kernel/linux/syscall.h"
@@ -91,7 +92,8 @@ void process_ended(struct process *p)
     list_init(&gone);
     process_table_lock();
     hand_on(p, &gone);
-    p->zombie = true;
+    __atomic_store_n(&p->zombie, true, __ATOMIC_RELEASE);
+    waitq_wake(&p->gone_wait, EV_IN | EV_RDNORM, 0);
     p->job_event = 0;
     if (tell_end(p)) {
         process_forget(p);
@@ -115,8 +117,9 @@ void process_job_event(struct process *p, int code, int signo)
 }
 
 struct wait {
-    int pid;  // 0: any
-    int pgid; // 0: any
+    int pid;                       // 0: any
+    int pgid;                      // 0: any
+    const struct process *process; // NULL: any
     uint32_t options;
     // The answer.
     int found; // pid, or 0
@@ -127,6 +130,8 @@ struct wait {
 
 static bool wanted(const struct wait *w, const struct process *p)
 {
+    if (w->process != NULL && p != w->process)
+        return false;
     if ((w->pid != 0 && p->pid != w->pid) || (w->pgid != 0 && p->pgid != w->pgid))
         return false;
     return (w->options & WALL) || (p->exit_signal != SIGCHLD) == ((w->options & WCLONE) != 0);
@@ -237,9 +242,11 @@ static int put_info(uint64_t user, const struct wait *w)
 int64_t sys_waitid(const uint64_t arg[static 6])
 {
     enum { P_ALL, P_PID, P_PGID, P_PIDFD };
-    const uint32_t known = WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD |
-                           WCLONE | WALL;
+    const uint32_t known =
+        WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD | WCLONE | WALL;
     int id = (int)arg[1];
+    struct process *held = NULL;
+    bool nonblock = false;
     struct wait w = {.options = (uint32_t)arg[3]};
     if ((w.options & ~known) || !(w.options & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
@@ -257,11 +264,21 @@ int64_t sys_waitid(const uint64_t arg[static 6])
         w.pgid = id != 0 ? id : current()->process->pgid;
         break;
     case P_PIDFD:
-        return id < 0 ? -EINVAL : -EBADF; // there are no such descriptors
+        if (id < 0)
+            return -EINVAL;
+        w.process = held = pidfd_process(id, &nonblock);
+        if (held == NULL)
+            return -EBADF;
+        nonblock = nonblock && !(w.options & WNOHANG);
+        w.options |= nonblock ? (uint32_t)WNOHANG : 0;
+        break;
     default:
         return -EINVAL;
     }
     int r = do_wait(&w);
+    process_put(held);
+    if (r == 0 && nonblock && w.found == 0)
+        r = -EAGAIN;
     if (r < 0)
         return r;
     if (w.found != 0 && put_rusage(arg[4], &w) < 0)

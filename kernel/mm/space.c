@@ -52,8 +52,20 @@ struct mm *mm_new(void)
     return mm;
 }
 
+/* v, a copy of a mapping that is there, holds its file too. */
+static void vma_hold(const struct vma *v)
+{
+    if (v->file == NULL)
+        return;
+    file_get(v->file);
+    const int r = v->shared ? file_map_shared(v->file) : 0;
+    ASSERT(r == 0); // the other keeps the file from being sealed
+}
+
 static void vma_free(struct vma *v)
 {
+    if (v->file != NULL && v->shared)
+        file_unmap_shared(v->file);
     file_put(v->file);
     kfree(v);
 }
@@ -163,8 +175,7 @@ static void split_at(struct mm *mm, struct vma *v, uint64_t at, struct vma **spa
         return;
     struct vma *upper = TAKE(*spare);
     vma_split(&mm->vmas, v, at, upper);
-    if (upper->file != NULL)
-        file_get(upper->file);
+    vma_hold(upper);
 }
 
 /* Cut mappings at both ends of the range, so that it holds whole ones. Everything that can fail
@@ -319,7 +330,12 @@ static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_
     struct vma *v = mm->vmas.count < VMAS_MAX ? vma_alloc() : NULL;
     if (v == NULL)
         return -ENOMEM;
-    if (q->fixed && (r = unmap_locked(mm, at, at + q->bytes)) < 0) {
+    if (q->shared && q->file != NULL)
+        r = file_map_shared(q->file);
+    if (r == 0 && q->fixed && (r = unmap_locked(mm, at, at + q->bytes)) < 0 && q->shared &&
+        q->file != NULL)
+        file_unmap_shared(q->file);
+    if (r < 0) {
         kfree(v);
         return r;
     }
@@ -331,7 +347,8 @@ static int map_locked(struct mm *mm, const struct map_request *q, uint64_t *ret_
                       .prot = q->prot,
                       .max_prot = q->max_prot,
                       .shared = q->shared,
-                      .grows_down = q->grows_down};
+                      .grows_down = q->grows_down,
+                      .fork = q->fork};
     vma_insert(&mm->vmas, v);
     merge_range(mm, at, at + q->bytes);
     *ret_address = at;
@@ -440,6 +457,22 @@ int mm_discard(struct mm *mm, uint64_t start, uint64_t end, bool anonymous)
     return r;
 }
 
+int mm_advise_fork(struct mm *mm, uint64_t start, uint64_t end, uint8_t set, uint8_t clear)
+{
+    mutex_lock(&mm->lock);
+    int r =
+        (set & FORK_WIPE) && !only_anonymous(mm, start, end) ? -EINVAL : isolate(mm, start, end);
+    if (r == 0) {
+        for (struct vma *v = vma_find(&mm->vmas, start); v != NULL && v->start < end;
+             v = vma_next(v))
+            v->fork = (uint8_t)((v->fork & ~clear) | set);
+        merge_range(mm, start, end);
+        r = check_range(mm, start, end, 0); // Linux advises what is there even with holes
+    }
+    mutex_unlock(&mm->lock);
+    return r;
+}
+
 uint64_t mm_brk(struct mm *mm, uint64_t wish)
 {
     mutex_lock(&mm->lock);
@@ -529,7 +562,8 @@ static int remap_move(struct mm *mm, const struct remap_request *q, uint64_t *re
                                    .shared = v->shared,
                                    .file = v->file,
                                    .offset = v->offset + (q->old - v->start),
-                                   .name = v->name};
+                                   .name = v->name,
+                                   .fork = v->fork};
     uint64_t at;
     r = map_locked(mm, &to, &at);
     if (r < 0)
@@ -651,14 +685,17 @@ static void fork_leaf(uint64_t *entry, uint64_t address, void *ctx)
 static int fork_locked(struct mm *from, struct mm *to)
 {
     for (const struct vma *v = vma_find(&from->vmas, 0); v != NULL; v = vma_next(v)) {
+        if (v->fork & FORK_NOT)
+            continue;
         struct vma *copy = vma_alloc();
         if (copy == NULL)
             return -ENOMEM;
         *copy = *v;
-        if (copy->file != NULL)
-            file_get(copy->file);
+        vma_hold(copy);
         vma_insert(&to->vmas, copy);
         struct fork f = {.to = to, .v = v};
+        if (v->fork & FORK_WIPE)
+            continue;
         pt_for_each(from->root, v->start, v->end, fork_leaf, &f);
         if (f.failed)
             return -ENOMEM;

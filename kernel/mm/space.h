@@ -47,6 +47,7 @@ struct map_request {
     struct file *file; // borrowed; NULL: anonymous
     uint64_t offset;
     const char *name;
+    uint8_t fork; // FORK_*
 };
 /* 0 with *ret_address; -ENOMEM, -EEXIST, -EINVAL. */
 NONNULL MUST_CHECK int mm_map(struct mm *mm, const struct map_request *q, uint64_t *ret_address);
@@ -61,6 +62,10 @@ NONNULL MUST_CHECK int mm_protect(struct mm *mm, uint64_t start, uint64_t end, u
 /* Drop the pages: anonymous memory reads as zero again, files as the file. 0; -ENOMEM with a hole;
  * -EINVAL when it must be private anonymous memory and is not. */
 NONNULL MUST_CHECK int mm_discard(struct mm *mm, uint64_t start, uint64_t end, bool anonymous);
+/* What a fork is to make of the mappings: sets and clears FORK_*. 0; -ENOMEM with a hole; -EINVAL
+ * when FORK_WIPE is set and it is not private anonymous memory. */
+NONNULL MUST_CHECK int mm_advise_fork(struct mm *mm, uint64_t start, uint64_t end, uint8_t set,
+                                      uint8_t clear);
 struct remap_request {
     uint64_t old, old_bytes; // 0 bytes: a second mapping of the same, which is shared
     uint64_t new_bytes;      // > 0

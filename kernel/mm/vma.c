@@ -97,7 +97,7 @@ bool vma_merge(struct vma_set *s, struct vma *v)
     struct vma *p = vma_prev(v);
     if (p == NULL || p->end != v->start || p->prot != v->prot || p->max_prot != v->max_prot ||
         p->file != v->file || p->name != v->name || p->shared != v->shared ||
-        p->grows_down != v->grows_down)
+        p->grows_down != v->grows_down || p->fork != v->fork)
         return false;
     if (v->file != NULL && v->offset != p->offset + (p->end - p->start))
         return false;

@@ -17,7 +17,11 @@ struct vma {
     uint8_t max_prot;    // what mprotect may give
     bool shared;
     bool grows_down;
+    uint8_t fork; // FORK_*
 };
+
+// What a fork makes of a mapping, if not a copy.
+enum { FORK_NOT = 1, FORK_WIPE = 2 };
 
 struct vma_set {
     struct rb_tree tree;

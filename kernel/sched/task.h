@@ -67,10 +67,10 @@ struct process {
     struct list children, sibling; // protected by table
     struct list all;               // protected by table: every process until it is waited for
     struct waitq child_wait;       // something happened to a child, or a task of it ended
-    struct waitq vfork_wait;       // mm_gone
+    struct waitq gone_wait;        // mm_gone; zombie
     bool mm_gone;                  // atomic: it does not use its parent's memory any more
     bool ending;                   // protected by lock: all tasks are to end
-    bool zombie;                   // protected by table: no tasks, not waited for yet
+    bool zombie;                   // atomic, set under table: no tasks; also when waited for
     bool executed;                 // protected by table: it has called exec
     bool subreaper;                // protected by table (PR_SET_CHILD_SUBREAPER)
     uint8_t exit_signal;           // protected by table: what the parent gets at its end

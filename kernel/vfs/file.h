@@ -87,6 +87,24 @@ NONNULL const char *file_path(struct file *f);
 /* What /proc/self/fd/N shows: the path (" (deleted)" behind one that is gone) or "name:[n]". */
 NONNULL size_t file_describe(struct file *f, char *to, size_t max);
 
+static inline bool file_writable(const struct file *f)
+{
+    return (f->flags & (FILE_WRONLY | FILE_RDWR)) == FILE_WRONLY ||
+           (f->flags & (FILE_WRONLY | FILE_RDWR)) == FILE_RDWR;
+}
+
+// memfd.c. Linux F_SEAL_*.
+enum { SEAL_SEAL = 1, SEAL_SHRINK = 2, SEAL_GROW = 4, SEAL_WRITE = 8, SEAL_FUTURE_WRITE = 16 };
+enum { SEAL_ALL = 31, SEAL_NO_WRITE = SEAL_WRITE | SEAL_FUTURE_WRITE };
+NONNULL void file_allow_seals(struct file *f);                  // of a new file of memory
+NONNULL uint32_t file_seals(const struct file *f);              // 0 for kinds without
+NONNULL int64_t file_get_seals(const struct file *f);           // or -EINVAL
+NONNULL int64_t file_add_seals(struct file *f, uint64_t seals); // as F_ADD_SEALS
+/* A shared mapping of f comes: 0, or -EPERM when f may be written but is sealed against that; one
+ * goes. Never sleep. */
+NONNULL MUST_CHECK int file_map_shared(const struct file *f);
+NONNULL void file_unmap_shared(const struct file *f);
+
 /* execrule.c. The file is about to be executed or mapped executable: 0; -EACCES when it may not be.
  * Never sleeps. */
 NONNULL MUST_CHECK int file_claim_exec(const struct file *f);

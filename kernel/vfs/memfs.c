@@ -60,6 +60,7 @@ static int new_inode(struct super *sb, const struct node_make *what, struct inod
     inode->rdev = what->rdev;
     inode->uid = creds_current()->euid;
     inode->gid = creds_current()->egid;
+    inode->seals = SEAL_SEAL; // as Linux shmem_get_inode
     if (is_dir(inode)) {
         inode->nlink = 2;
         inode->size = 2 * ENTRY_SIZE;
@@ -154,11 +155,11 @@ int memfs_make(struct dentry *dir, struct dentry *negative, const struct node_ma
     return 0;
 }
 
-int memfs_nameless(struct dentry *dir, const struct node_make *what, bool linkable,
-                   struct dentry **ret)
+int memfs_nameless(struct dentry *dir, const struct node_make *what, const char *name,
+                   bool linkable, struct dentry **ret)
 {
     struct inode *inode;
-    char name[24];
+    char number[24];
     if (dir->inode->nlink == 0)
         return -ENOENT;
     int r = new_inode(dir->sb, what, &inode);
@@ -166,8 +167,11 @@ int memfs_nameless(struct dentry *dir, const struct node_make *what, bool linkab
         return r;
     inode->nlink = 0;
     inode->linkable = linkable;
-    size_t len = fmt(name, sizeof(name), "#%lu", inode->ino); // Linux d_mark_tmpfile
-    struct dentry *d = dentry_new(dir->sb, dir, name, len, inode);
+    if (name == NULL) {
+        fmt(number, sizeof(number), "#%lu", inode->ino); // Linux d_mark_tmpfile
+        name = number;
+    }
+    struct dentry *d = dentry_new(dir->sb, dir, name, strlen(name), inode);
     if (d == NULL) {
         inode_put(inode);
         return -ENOMEM;

@@ -139,6 +139,12 @@ static int too_large(void)
     return -EFBIG;
 }
 
+/* May not be written up to `end`: Linux shmem_write_begin. */
+static bool sealed(const struct inode *inode, uint64_t end)
+{
+    return (inode->seals & SEAL_NO_WRITE) || ((inode->seals & SEAL_GROW) && end > inode->size);
+}
+
 static int64_t write_locked(struct inode *inode, struct uio *u, uint64_t *pos)
 {
     int64_t done = 0;
@@ -157,6 +163,8 @@ static int64_t write_locked(struct inode *inode, struct uio *u, uint64_t *pos)
     while (u->left > 0) {
         size_t in = *pos % PAGE_SIZE, n = MIN(u->left, PAGE_SIZE - in), before = u->left;
         struct page *p;
+        if (UNLIKELY(inode->seals & ~(uint32_t)SEAL_SEAL) && sealed(inode, *pos + n))
+            return done > 0 ? done : -EPERM;
         int r = dirty_page(inode, *pos / PAGE_SIZE, n == PAGE_SIZE, &p);
         if (r == -ENOMEM && more_memory())
             continue;
@@ -233,6 +241,9 @@ int memfs_truncate(struct inode *inode, uint64_t size)
     uint64_t old = inode->size;
     if (size > old && size > reach()) {
         r = too_large();
+    } else if ((size < old && (inode->seals & SEAL_SHRINK)) ||
+               (size > old && (inode->seals & SEAL_GROW))) {
+        r = -EPERM;
     } else if (size < old) {
         if (size % PAGE_SIZE != 0)
             r = zero_part(inode, size / PAGE_SIZE, size % PAGE_SIZE, PAGE_SIZE);
@@ -293,9 +304,11 @@ int memfs_fallocate(struct inode *inode, int mode, uint64_t offset, uint64_t len
     int r;
     mutex_lock(&inode->lock);
     if (mode & FALLOC_PUNCH_HOLE) {
-        r = punch(inode, offset, offset + len);
+        r = inode->seals & SEAL_NO_WRITE ? -EPERM : punch(inode, offset, offset + len);
     } else if (!(mode & FALLOC_KEEP_SIZE) && offset + len > inode->size && offset + len > reach()) {
         r = too_large();
+    } else if ((inode->seals & SEAL_GROW) && offset + len > inode->size) {
+        r = -EPERM;
     } else {
         r = allocate(inode, offset, offset + len);
         if (r == 0 && (mode & FALLOC_KEEP_SIZE) == 0 && offset + len > inode->size)

@@ -196,31 +196,11 @@ static int open_tmpfile(struct dentry *d, uint32_t flags, uint32_t mode, struct 
     if (r < 0)
         return r;
     mutex_lock(&d->sb->lock);
-    r = memfs_nameless(d, &what, (flags & OPEN_EXCL) == 0, &made);
+    r = memfs_nameless(d, &what, NULL, (flags & OPEN_EXCL) == 0, &made);
     mutex_unlock(&d->sb->lock);
     if (r < 0)
         return r;
     r = open_dentry(made, flags & ~(uint32_t)OPEN_DIRECTORY, ret);
-    dentry_put(made);
-    return r;
-}
-
-int vfs_memory_file(uint64_t bytes, struct file **ret)
-{
-    const struct node_make what = {.mode = S_REG | 0777};
-    struct dentry *dir, *made;
-    int r = walk(vfs_root(), "/dev/shm", WALK_FOLLOW | WALK_DIRECTORY, &dir);
-    if (r < 0)
-        return r;
-    mutex_lock(&dir->sb->lock);
-    r = memfs_nameless(dir, &what, false, &made);
-    mutex_unlock(&dir->sb->lock);
-    dentry_put(dir);
-    if (r < 0)
-        return r;
-    r = memfs_truncate(made->inode, bytes);
-    if (r == 0)
-        r = open_dentry(made, FILE_RDWR | OPEN_LARGEFILE, ret);
     dentry_put(made);
     return r;
 }

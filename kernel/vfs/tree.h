@@ -95,6 +95,8 @@ struct inode {
     struct xattr *xattrs;     // protected by lock; fs_xattr.c's
     struct watch *watches;    // protected by inotify.c's lock
     bool linkable;            // protected by sb->lock: without a name, but may get one
+    uint32_t seals;           // atomic; SEAL_*, changed under lock; of files of a tmpfs
+    int32_t writable_maps;    // atomic; shared mappings that may be written; -1: none any more
     const void *node;         // immutable: pseudo.c's
     uint64_t node_arg;        // immutable: pseudo.c's
 };
@@ -287,9 +289,12 @@ extern const struct file_ops memfs_file_ops;
  * dentry; -ENOENT (dir was removed), -ENOSPC, -ENOMEM. */
 NONNULL MUST_CHECK int memfs_make(struct dentry *dir, struct dentry *negative,
                                   const struct node_make *what, struct dentry **ret);
-/* A regular file without a name below dir; `linkable`: linkat may give it one. */
-NONNULL MUST_CHECK int memfs_nameless(struct dentry *dir, const struct node_make *what,
-                                      bool linkable, struct dentry **ret);
+/* A regular file without a name below dir; paths show `name` (NULL: its number). `linkable`: linkat
+ * may give it a name. */
+MUST_CHECK int memfs_nameless(struct dentry *dir, const struct node_make *what, const char *name,
+                              bool linkable, struct dentry **ret);
+/* memfd.c, at boot: where files of memory lie. */
+MUST_CHECK int memory_files_init(uint64_t pages);
 /* Remove a name, also of a directory: 0, -ENOTEMPTY, -ENOMEM, -EIO. */
 NONNULL MUST_CHECK int memfs_unlink(struct dentry *dir, struct dentry *victim);
 enum { MOVE_NOREPLACE = 1, MOVE_EXCHANGE = 2 };

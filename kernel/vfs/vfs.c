@@ -125,7 +125,7 @@ static int mount_all(uint64_t pages)
         r = mount_tmp("/tmp", 01777, pages);
     if (r == 0)
         r = mount_tmp("/run", 0755, pages);
-    return r;
+    return r == 0 ? memory_files_init(pages) : r;
 }
 
 int vfs_init(struct block_dev *dev, uint64_t erofs_bytes)

@@ -62,8 +62,9 @@ void fs_context_put(struct fs_context *c);
  * one). flags and mode as open(2). 0 or -errno. */
 NONNULL MUST_CHECK int vfs_open(const char *path, int flags, uint32_t mode, struct file **ret);
 
-/* A file of this size without a name, of memory: what a shared mapping without a file maps. */
-NONNULL MUST_CHECK int vfs_memory_file(uint64_t bytes, struct file **ret);
+/* A file of this size without a place in the tree, of memory: what a shared mapping without a file
+ * maps. /proc shows it as "/name (deleted)". */
+NONNULL MUST_CHECK int vfs_memory_file(const char *name, uint64_t bytes, struct file **ret);
 
 /* The standard streams: a file on the serial console. */
 MUST_CHECK struct file *console_file_new(uint32_t flags);

@@ -11,6 +11,7 @@ RULE = """\
 own program: ran
 copy in /tmp: EACCES
 copy on the root: EACCES
+file of memory: EACCES
 map the program: mapped
 map a copy: EACCES
 map a copy, later: mapped, then EACCES
@@ -26,6 +27,7 @@ NO_RULE = """\
 own program: ran
 copy in /tmp: ran
 copy on the root: ran
+file of memory: ran
 map the program: mapped
 map a copy: mapped
 map a copy, later: mapped, then changed

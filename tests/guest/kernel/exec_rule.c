@@ -37,6 +37,16 @@ static void run(const char *what, const char *path)
     printf("%s: %s\n", what, code == 77 ? "ran" : strerrorname_np(code));
 }
 
+static void memory(const char *what)
+{
+    char path[64];
+    int fd = memfd_create("program", 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    copy(self, path);
+    run(what, path);
+    close(fd);
+}
+
 static void map(const char *what, const char *path, int prot, int later)
 {
     int fd = open(path, O_RDONLY);
@@ -73,6 +83,7 @@ int main(int argc, char **argv)
     copy(self, "/copy");
     run("copy in /tmp", "/tmp/copy");
     run("copy on the root", "/copy");
+    memory("file of memory");
     map("map the program", self, PROT_READ | PROT_EXEC, 0);
     map("map a copy", "/copy", PROT_READ | PROT_EXEC, 0);
     map("map a copy, later", "/copy", PROT_READ, PROT_READ | PROT_EXEC);
