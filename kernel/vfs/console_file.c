@@ -8,6 +8,7 @@
 #include "kernel/arch/x86_64/console.h"
 #include "kernel/linux/syscall.h"
 #include "kernel/mm/uaccess.h"
+#include "kernel/sched/task.h"
 #include "kernel/sched/timer.h"
 #include "kernel/vfs/open.h"
 #include "kernel/vfs/tree.h"
