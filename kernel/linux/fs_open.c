@@ -286,7 +286,8 @@ int64_t sys_umask(const uint64_t arg[static 6])
 
 int64_t sys_memfd_create(const uint64_t arg[static 6])
 {
-    enum { CLOEXEC = 1, ALLOW_SEALING = 2, HUGETLB = 4, HUGE_SIZE = 63 << 26 };
+    enum { CLOEXEC = 1, ALLOW_SEALING = 2, HUGETLB = 4 };
+    const uint32_t HUGE_SIZE = 63u << 26;
     static const char PREFIX[] = "memfd:";
     const uint32_t flags = (uint32_t)arg[1];
     const uint32_t known = CLOEXEC | ALLOW_SEALING | HUGETLB;
