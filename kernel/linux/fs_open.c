@@ -293,7 +293,7 @@ int64_t sys_memfd_create(const uint64_t arg[static 6])
     const uint32_t known = CLOEXEC | ALLOW_SEALING | HUGETLB;
     char name[NAME_MAX_BYTES + 1];
     struct file *f;
-    if (flags & ~(flags & HUGETLB ? known | (uint32_t)HUGE_SIZE : known))
+    if (flags & ~(flags & HUGETLB ? known | HUGE_SIZE : known))
         return -EINVAL;
     memcpy(name, PREFIX, sizeof(PREFIX) - 1);
     int64_t len =
